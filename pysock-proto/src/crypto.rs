@@ -1,0 +1,301 @@
+//! The seam between the protocol and its primitives.
+//!
+//! The protocol needs four things: X25519, an AEAD that works in place, BLAKE2s, and one operation with
+//! the long-term key. [`Crypto`] is the first three, resolved at compile time; [`Identity`] is the
+//! last, so that the key may live in a secure element. [`RustCrypto`] is portable and the default.
+
+use core::{fmt, marker::PhantomData};
+
+use zeroize::Zeroize;
+
+use crate::key::{PublicKey, SecretKey};
+
+/// Length of an authentication tag, in bytes.
+pub const TAG: usize = 16;
+
+/// A ciphertext did not authenticate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forged;
+
+/// A Diffie-Hellman result was all zeros: the public key is of low order (RFC 7748 §6.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LowOrder;
+
+/// A cipher suite, as the prelude names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Suite {
+    /// `25519_ChaChaPoly_BLAKE2s` (Noise §12): the universal one.
+    ChaChaPoly = 1,
+}
+
+impl Suite {
+    /// The suite that `byte` names in a prelude.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Suite::ChaChaPoly),
+            _ => None,
+        }
+    }
+}
+
+/// The primitives, as stateless functions over raw 32-byte keys.
+///
+/// Keys stay raw so that a connection stays small; an implementation with expanded keys expands one per record.
+pub trait Crypto: 'static {
+    /// The suites that this implementation can run, best first, as prelude bytes.
+    const SUITES: &'static [u8];
+
+    /// Encrypts `text` in place (Noise §4.2 `ENCRYPT`, nonce `n` as the suite encodes it) and returns the tag.
+    fn seal(suite: Suite, key: &[u8; 32], n: u64, ad: &[u8], text: &mut [u8]) -> [u8; TAG];
+
+    /// Verifies the tag in constant time, then decrypts `text` in place.
+    ///
+    /// # Errors
+    /// [`Forged`] if the tag is wrong; then `text` is not to be used.
+    fn open(
+        suite: Suite,
+        key: &[u8; 32],
+        n: u64,
+        ad: &[u8],
+        text: &mut [u8],
+        tag: &[u8; TAG],
+    ) -> Result<(), Forged>;
+
+    /// BLAKE2s-256 (RFC 7693) of the concatenated parts.
+    fn hash(parts: &[&[u8]]) -> [u8; 32];
+
+    /// The X25519 public key of a secret (RFC 7748 §6.1).
+    fn public(secret: &[u8; 32]) -> [u8; 32];
+
+    /// The X25519 shared secret.
+    ///
+    /// # Errors
+    /// [`LowOrder`] if the result is all zeros, whatever the secret.
+    fn dh(secret: &[u8; 32], public: &[u8; 32]) -> Result<[u8; 32], LowOrder>;
+}
+
+/// The long-term key of this side. In memory it is a [`Keypair`]; a secure element implements it itself.
+///
+/// `Sync`, so that an adapter may hold a reference across an await.
+pub trait Identity: Sync {
+    /// The public half.
+    fn public(&self) -> PublicKey;
+
+    /// The X25519 shared secret with `peer`.
+    ///
+    /// # Errors
+    /// [`LowOrder`] if the result is all zeros.
+    fn dh(&self, peer: &PublicKey) -> Result<[u8; 32], LowOrder>;
+}
+
+/// A long-term key in memory, with its public half computed once.
+pub struct Keypair<C> {
+    secret: SecretKey,
+    public: PublicKey,
+    crypto: PhantomData<fn() -> C>,
+}
+
+impl<C: Crypto> Keypair<C> {
+    /// Computes the public half. One X25519 base-point multiplication.
+    pub fn new(secret: SecretKey) -> Self {
+        let public = PublicKey(C::public(secret.expose()));
+        Keypair { secret, public, crypto: PhantomData }
+    }
+
+    /// The secret half, for storing it.
+    pub fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+}
+
+impl<C: Crypto> Identity for Keypair<C> {
+    fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    fn dh(&self, peer: &PublicKey) -> Result<[u8; 32], LowOrder> {
+        C::dh(self.secret.expose(), peer.as_bytes())
+    }
+}
+
+impl<C> fmt::Debug for Keypair<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keypair").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+/// The entropy of one handshake: a fresh key pair, moved in, used once and wiped.
+///
+/// Never make two from the same bytes. A microcontroller can make one ahead of time.
+pub struct Ephemeral {
+    pub(crate) secret: [u8; 32],
+    pub(crate) public: [u8; 32],
+}
+
+impl Ephemeral {
+    /// A key pair from 32 fresh random bytes. One X25519 base-point multiplication.
+    pub fn new<C: Crypto>(random: [u8; 32]) -> Self {
+        Ephemeral { public: C::public(&random), secret: random }
+    }
+}
+
+impl Drop for Ephemeral {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+impl fmt::Debug for Ephemeral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ephemeral(…)")
+    }
+}
+
+/// 128 bits of a key's hash, short enough to compare aloud: eight groups of four hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// The first 16 bytes of BLAKE2s-256(`"pysock/1 fingerprint"` ‖ key).
+    pub fn of<C: Crypto>(key: &PublicKey) -> Self {
+        let [hash @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            C::hash(&[b"pysock/1 fingerprint", key.as_bytes()]);
+        Fingerprint(hash)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, pair) in self.0.chunks(2).enumerate() {
+            let dash = if i == 0 { "" } else { "-" };
+            f.write_str(dash)?;
+            for byte in pair {
+                write!(f, "{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// RustCrypto and dalek: portable, constant-time, small.
+pub enum RustCrypto {}
+
+/// Noise §12.3: 32 zero bits, then `n` in little-endian order.
+fn chacha_nonce(n: u64) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    for (to, from) in nonce.iter_mut().skip(4).zip(n.to_le_bytes()) {
+        *to = from;
+    }
+    nonce
+}
+
+impl Crypto for RustCrypto {
+    const SUITES: &'static [u8] = &[Suite::ChaChaPoly as u8];
+
+    fn seal(suite: Suite, key: &[u8; 32], n: u64, ad: &[u8], text: &mut [u8]) -> [u8; TAG] {
+        use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::AeadInOut};
+        let Suite::ChaChaPoly = suite;
+        let cipher = ChaCha20Poly1305::new(&(*key).into());
+        match cipher.encrypt_inout_detached(&chacha_nonce(n).into(), ad, (&mut *text).into()) {
+            Ok(tag) => tag.into(),
+            Err(_) => {
+                // Only beyond 256 GiB, which no record reaches; then nothing may leave in clear text.
+                text.zeroize();
+                [0; TAG]
+            }
+        }
+    }
+
+    fn open(
+        suite: Suite,
+        key: &[u8; 32],
+        n: u64,
+        ad: &[u8],
+        text: &mut [u8],
+        tag: &[u8; TAG],
+    ) -> Result<(), Forged> {
+        use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::AeadInOut};
+        let Suite::ChaChaPoly = suite;
+        ChaCha20Poly1305::new(&(*key).into())
+            .decrypt_inout_detached(&chacha_nonce(n).into(), ad, text.into(), &(*tag).into())
+            .map_err(|_| Forged)
+    }
+
+    fn hash(parts: &[&[u8]]) -> [u8; 32] {
+        use blake2::{Blake2s256, Digest};
+        let mut hash = Blake2s256::new();
+        for part in parts {
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+
+    fn public(secret: &[u8; 32]) -> [u8; 32] {
+        x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*secret)).to_bytes()
+    }
+
+    fn dh(secret: &[u8; 32], public: &[u8; 32]) -> Result<[u8; 32], LowOrder> {
+        let shared = x25519_dalek::StaticSecret::from(*secret).diffie_hellman(&(*public).into());
+        if shared.was_contributory() { Ok(shared.to_bytes()) } else { Err(LowOrder) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{format, vec::Vec};
+
+    fn hex<const N: usize>(text: &str) -> [u8; N] {
+        let bytes: Vec<u8> = (0..text.len() / 2)
+            .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
+            .collect();
+        bytes.try_into().unwrap()
+    }
+
+    #[test]
+    fn x25519_of_rfc_7748() {
+        // RFC 7748 §6.1
+        let a = hex("77076d0a7318a57d3c16c17251b26645df4c2f92ebc0992ac177fba51db92c2a");
+        let b = hex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb");
+        let a_public = hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
+        let shared = hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
+        assert_eq!(RustCrypto::public(&a), a_public);
+        assert_eq!(RustCrypto::dh(&a, &RustCrypto::public(&b)), Ok(shared));
+        assert_eq!(RustCrypto::dh(&b, &a_public), Ok(shared));
+    }
+
+    #[test]
+    fn blake2s_of_rfc_7693() {
+        // RFC 7693 appendix B
+        let abc = hex("508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982");
+        assert_eq!(RustCrypto::hash(&[b"a", b"bc"]), abc);
+    }
+
+    #[test]
+    fn low_order_points_are_refused() {
+        // 0, 1 and p - 1: RFC 7748 §6.1 asks for the check.
+        let mut one = [0; 32];
+        one[0] = 1;
+        let mut p_minus_1 = [0xff; 32];
+        (p_minus_1[0], p_minus_1[31]) = (0xec, 0x7f);
+        for point in [[0; 32], one, p_minus_1] {
+            assert_eq!(RustCrypto::dh(&[7; 32], &point), Err(LowOrder));
+        }
+        assert!(RustCrypto::dh(&[7; 32], &RustCrypto::public(&[8; 32])).is_ok());
+    }
+
+    #[test]
+    fn fingerprints_are_eight_groups() {
+        let text = format!("{}", Fingerprint::of::<RustCrypto>(&PublicKey([1; 32])));
+        assert_eq!(text.split('-').map(str::len).collect::<Vec<_>>(), [4; 8]);
+    }
+}
