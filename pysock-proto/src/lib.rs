@@ -16,6 +16,7 @@ pub mod crypto;
 pub mod error;
 pub mod id;
 pub mod key;
+mod noise;
 pub mod time;
 
 pub use crypto::{Crypto, Ephemeral, Fingerprint, Identity, Keypair, RustCrypto, Suite};

@@ -1,0 +1,135 @@
+//! Noise §5.2 `SymmetricState`, with the HKDF of §4.3.
+
+use zeroize::Zeroize;
+
+use crate::crypto::{Crypto, Forged, Suite, TAG};
+
+/// BLAKE2s' block length in bytes, for HMAC (RFC 2104).
+const BLOCK: usize = 64;
+
+/// Chaining key, handshake hash and the handshake's own cipher.
+pub(crate) struct SymmetricState {
+    ck: [u8; 32],
+    h: [u8; 32],
+    k: [u8; 32],
+    n: u64,
+    has_key: bool,
+    suite: Suite,
+}
+
+/// HMAC-BLAKE2s of `data` under `key` (RFC 2104; Noise §4.3 `HMAC-HASH`).
+fn hmac<C: Crypto>(key: &[u8; 32], data: [&[u8]; 2]) -> [u8; 32] {
+    let (mut inner, mut outer) = ([0x36; BLOCK], [0x5c; BLOCK]);
+    for ((i, o), k) in inner.iter_mut().zip(&mut outer).zip(key) {
+        *i ^= k;
+        *o ^= k;
+    }
+    let [first, second] = data;
+    let mut hash = C::hash(&[&inner, first, second]);
+    let mac = C::hash(&[&outer, &hash]);
+    inner.zeroize();
+    outer.zeroize();
+    hash.zeroize();
+    mac
+}
+
+/// Noise §4.3 `HKDF` with `N` outputs.
+fn hkdf<C: Crypto, const N: usize>(ck: &[u8; 32], material: &[u8]) -> [[u8; 32]; N] {
+    let mut temp = hmac::<C>(ck, [material, &[]]);
+    let (mut out, mut last, mut number) = ([[0; 32]; N], [0; 32], 0u8);
+    for slot in &mut out {
+        let previous: &[u8] = if number == 0 { &[] } else { &last };
+        number = number.saturating_add(1);
+        last = hmac::<C>(&temp, [previous, &[number]]);
+        *slot = last;
+    }
+    temp.zeroize();
+    last.zeroize();
+    out
+}
+
+impl SymmetricState {
+    /// `InitializeSymmetric` for the pattern of that name.
+    pub(super) fn new<C: Crypto>(suite: Suite, pattern: &[u8]) -> Self {
+        let Suite::ChaChaPoly = suite;
+        // Even the shortest name has 33 bytes: more than a hash, so it is hashed and not padded.
+        let h = C::hash(&[b"Noise_", pattern, b"_25519_ChaChaPoly_BLAKE2s"]);
+        SymmetricState { ck: h, h, k: [0; 32], n: 0, has_key: false, suite }
+    }
+
+    /// Whether what is sent now is encrypted.
+    pub(super) fn has_key(&self) -> bool {
+        self.has_key
+    }
+
+    /// The handshake hash so far: after the handshake, a value unique to this session (§11.2).
+    pub(super) fn hash(&self) -> &[u8; 32] {
+        &self.h
+    }
+
+    pub(super) fn mix_hash<C: Crypto>(&mut self, data: &[u8]) {
+        self.h = C::hash(&[&self.h, data]);
+    }
+
+    /// `MixHash` of the concatenated parts of a prologue.
+    pub(super) fn mix_prologue<C: Crypto>(&mut self, [first, second]: [&[u8]; 2]) {
+        self.h = C::hash(&[&self.h, first, second]);
+    }
+
+    pub(super) fn mix_key<C: Crypto>(&mut self, material: &[u8]) {
+        let [ck, k] = hkdf::<C, 2>(&self.ck, material);
+        self.set_key(ck, k);
+    }
+
+    pub(super) fn mix_key_and_hash<C: Crypto>(&mut self, material: &[u8]) {
+        let [ck, mut temp, k] = hkdf::<C, 3>(&self.ck, material);
+        self.mix_hash::<C>(&temp);
+        temp.zeroize();
+        self.set_key(ck, k);
+    }
+
+    fn set_key(&mut self, ck: [u8; 32], k: [u8; 32]) {
+        (self.ck, self.k, self.n, self.has_key) = (ck, k, 0, true);
+    }
+
+    /// `EncryptAndHash` in place; once there is a key, the last 16 bytes are room for the tag.
+    pub(super) fn encrypt_and_hash<C: Crypto>(&mut self, text_and_tag: &mut [u8]) {
+        if self.has_key
+            && let Some((text, tag)) = text_and_tag.split_last_chunk_mut::<TAG>()
+        {
+            *tag = C::seal(self.suite, &self.k, self.n, &self.h, text);
+            self.n = self.n.saturating_add(1);
+        }
+        self.mix_hash::<C>(text_and_tag);
+    }
+
+    /// `DecryptAndHash` in place. Returns the plain text.
+    pub(super) fn decrypt_and_hash<'m, C: Crypto>(
+        &mut self,
+        text_and_tag: &'m mut [u8],
+    ) -> Result<&'m mut [u8], Forged> {
+        let next = C::hash(&[&self.h, text_and_tag]);
+        let text = if self.has_key {
+            let (text, tag) = text_and_tag.split_last_chunk_mut::<TAG>().ok_or(Forged)?;
+            C::open(self.suite, &self.k, self.n, &self.h, text, tag)?;
+            self.n = self.n.saturating_add(1);
+            text
+        } else {
+            text_and_tag
+        };
+        self.h = next;
+        Ok(text)
+    }
+
+    /// `Split`: the keys of the two directions, initiator's first.
+    pub(super) fn split<C: Crypto>(&self) -> [[u8; 32]; 2] {
+        hkdf::<C, 2>(&self.ck, &[])
+    }
+}
+
+impl Drop for SymmetricState {
+    fn drop(&mut self) {
+        self.ck.zeroize();
+        self.k.zeroize();
+    }
+}
