@@ -139,6 +139,13 @@ impl Ephemeral {
     pub fn new<C: Crypto>(random: [u8; 32]) -> Self {
         Ephemeral { public: C::public(&random), secret: random }
     }
+
+    /// Moves the pair out and wipes it here.
+    pub(crate) fn take(&mut self) -> Self {
+        let taken = Ephemeral { secret: self.secret, public: self.public };
+        self.secret.zeroize();
+        taken
+    }
 }
 
 impl Drop for Ephemeral {

@@ -117,6 +117,8 @@ sentences! {
         Length = "its length does not fit",
         /// The body does not decode.
         Body = "its body does not decode",
+        /// A channel number that is not the next one.
+        Channel = "it does not take the next channel number",
         /// Only the other role may send it.
         Role = "this side may not send it",
         /// The first frame of a server is `Welcome` or `Refused`, and neither comes later.
@@ -149,6 +151,10 @@ sentences! {
         Streams = "the receiver takes no further stream now",
         /// As many questions are unanswered as the protocol allows; wait for an answer.
         Questions = "too many questions are unanswered",
+        /// A stream carries exactly as many bytes as its beginning declared.
+        StreamLength = "the stream carries more or fewer bytes than declared",
+        /// Every channel number of this connection has been used.
+        Channels = "this connection has used up its channel numbers",
         /// This role cannot send that.
         Role = "this side may not send that",
         /// The buffer holds an open record of another connection.

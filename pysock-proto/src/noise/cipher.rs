@@ -41,7 +41,7 @@ impl CipherState {
 
     /// Noise §4.2 `REKEY`: the first 32 bytes of `ENCRYPT(k, 2^64-1, "", zeros)`.
     fn rekey_if_due<C: Crypto>(&mut self, suite: Suite) {
-        if self.n == 0 || self.n % REKEY_EVERY != 0 {
+        if self.n == 0 || !self.n.is_multiple_of(REKEY_EVERY) {
             return;
         }
         let mut next = [0; 32];

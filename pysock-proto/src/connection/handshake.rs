@@ -1,0 +1,312 @@
+//! The opening of a connection: prelude, three handshake messages, and the decisions between them.
+
+use super::{
+    Admission, ClientSetup, Env, Event, Expect, PskRequest, Verify,
+    open::{Open, Role},
+};
+use crate::{
+    buffer::{Rx, Tx},
+    crypto::{Crypto, Ephemeral, TAG},
+    error::{Alert, Error},
+    id::Name,
+    key::Psk,
+    limits::Limits,
+    noise::{self, HandshakeState, Pattern, Setup},
+    record::LENGTH,
+    time::Instant,
+    wire::{
+        hello,
+        prelude::{self, PROLOGUE, Prelude},
+    },
+};
+
+/// Longest handshake message of the classical suites, in bytes. Checked before anything is buffered.
+const LONGEST: usize = 256;
+/// Length of an alert, which no handshake message has.
+const ALERT: u16 = 1;
+
+/// A server that waits for a client's prelude.
+pub(super) struct Await {
+    ephemeral: Ephemeral,
+    psk_required: bool,
+    /// The prelude, while the pre-shared key is looked for.
+    asked: Option<Prelude>,
+}
+
+/// What came of the bytes so far.
+pub(super) enum Awaited {
+    More,
+    Psk(PskRequest),
+    /// [`Await::start`] goes on with it.
+    Start(Prelude),
+}
+
+/// Which decision the caller has to take before the handshake goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Undecided {
+    Nothing,
+    /// The key of the other side.
+    Key,
+}
+
+/// A handshake under way, on either side.
+pub(super) struct Handshake {
+    noise: HandshakeState,
+    prelude: Prelude,
+    /// What only a client needs.
+    client: Option<ClientPart>,
+    undecided: Undecided,
+    theirs: Limits,
+}
+
+struct ClientPart {
+    name: Name,
+    prelude_sent: bool,
+    diagnose: bool,
+}
+
+/// The first bytes of a hash, to tell handshakes apart.
+fn bind(hash: &[u8; 32]) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = *hash;
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Appends an alert, if there is room; it is only a courtesy.
+pub(super) fn write_alert(tx: &mut Tx<'_>, why: Alert) {
+    tx.compact();
+    let [a, b] = ALERT.to_be_bytes();
+    let bytes = [a, b, why.code()];
+    if let Some(to) = tx.behind(bytes.len()) {
+        to.copy_from_slice(&bytes);
+        tx.sealed_more(bytes.len());
+    }
+}
+
+impl Await {
+    pub(super) fn new(ephemeral: Ephemeral, psk_required: bool) -> Self {
+        Await { ephemeral, psk_required, asked: None }
+    }
+
+    pub(super) fn receive<C: Crypto>(&mut self, rx: &mut Rx<'_>) -> Result<Awaited, Error> {
+        if self.asked.is_some() {
+            // The request was dropped: there is no key to go on with.
+            return Err(Error::Rejected);
+        }
+        let Some(prelude) = Prelude::parse::<C>(rx.bytes())? else { return Ok(Awaited::More) };
+        rx.take(prelude::LEN);
+        match prelude.psk_hint {
+            None if self.psk_required => Err(Error::PskRequired),
+            None => Ok(Awaited::Start(prelude)),
+            Some(hint) => {
+                self.asked = Some(prelude);
+                Ok(Awaited::Psk(PskRequest { hint, bind: bind(&self.ephemeral.public) }))
+            }
+        }
+    }
+
+    pub(super) fn start_with_psk<C: Crypto>(
+        &mut self,
+        request: &PskRequest,
+        psk: Option<&Psk>,
+        env: &Env<'_>,
+    ) -> Result<Handshake, Error> {
+        let prelude = self.asked.take().ok_or(Error::Rejected)?;
+        if request.bind != bind(&self.ephemeral.public) || prelude.psk_hint != Some(request.hint) {
+            return Err(Error::Rejected);
+        }
+        // Without the key, one that nobody knows: the client's first message then fails like with a wrong one.
+        let nobodys = C::hash(&[b"pysock/1 no psk", &self.ephemeral.secret]);
+        Ok(self.start::<C>(prelude, Some(psk.map_or(&nobodys, Psk::expose)), env))
+    }
+
+    pub(super) fn start<C: Crypto>(
+        &mut self,
+        prelude: Prelude,
+        psk: Option<&[u8; 32]>,
+        env: &Env<'_>,
+    ) -> Handshake {
+        let setup = Setup {
+            role: noise::Role::Responder,
+            pattern: prelude.pattern,
+            suite: prelude.suite,
+            prologue: [PROLOGUE, &prelude.to_bytes()],
+            responder: Some(&env.identity.public()),
+            psk,
+        };
+        Handshake {
+            noise: HandshakeState::new::<C>(&setup, self.ephemeral.take()),
+            prelude,
+            client: None,
+            undecided: Undecided::Nothing,
+            theirs: Limits::SMALL,
+        }
+    }
+}
+
+impl Handshake {
+    pub(super) fn client<C: Crypto>(setup: &ClientSetup<'_>, ephemeral: Ephemeral) -> Self {
+        let (pattern, responder) = match setup.expect {
+            Expect::Pinned(key) => (Pattern::XK, Some(key)),
+            Expect::Unknown | Expect::Diagnose => (Pattern::XX, None),
+        };
+        let prelude = Prelude { suite: setup.suite, pattern, psk_hint: setup.psk.map(Psk::hint) };
+        let noise_setup = Setup {
+            role: noise::Role::Initiator,
+            pattern,
+            suite: setup.suite,
+            prologue: [PROLOGUE, &prelude.to_bytes()],
+            responder,
+            psk: setup.psk.map(Psk::expose),
+        };
+        let diagnose = matches!(setup.expect, Expect::Diagnose);
+        Handshake {
+            noise: HandshakeState::new::<C>(&noise_setup, ephemeral),
+            prelude,
+            client: Some(ClientPart { name: *setup.name, prelude_sent: false, diagnose }),
+            undecided: Undecided::Nothing,
+            theirs: Limits::SMALL,
+        }
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        self.client.is_none()
+    }
+
+    /// Reads the next handshake message, if it is our turn to read and all of it is there.
+    pub(super) fn receive<'b, C: Crypto>(
+        &mut self,
+        rx: &mut Rx<'b>,
+        env: &Env<'_>,
+    ) -> Result<Option<Event<'b>>, Error> {
+        if self.undecided != Undecided::Nothing {
+            return Err(Error::Rejected);
+        }
+        if self.noise.is_complete() || !self.noise.reads_next() {
+            return Ok(None);
+        }
+        let Some((len, complete)) = rx.announced() else { return Ok(None) };
+        let is_alert = len == ALERT && !self.is_server();
+        if !is_alert && !self.fits(len) {
+            return Err(Error::HandshakeLength(len));
+        }
+        rx.can_hold(len)?;
+        if !complete {
+            return Ok(None);
+        }
+        rx.take(LENGTH);
+        let message = rx.take(len.into()).ok_or(Error::HandshakeLength(len))?;
+        if let (true, [code]) = (is_alert, &*message) {
+            return Err(Error::Alert(Alert::from_code(*code)));
+        }
+        let payload = self.noise.read::<C>(env.identity, message)?;
+        let (key, bind) = (self.noise.remote(), bind(self.noise.hash()));
+        match &self.client {
+            None if self.noise.is_complete() => {
+                let (limits, name) = hello::of_client(payload)?;
+                self.theirs = limits;
+                self.undecided = Undecided::Key;
+                let psk_hint = self.prelude.psk_hint;
+                Ok(Some(Event::Admission(Admission { key, name, limits, psk_hint, bind })))
+            }
+            None => Ok(Some(Event::Handled)),
+            Some(client) => {
+                self.theirs = hello::of_server(payload)?;
+                if client.diagnose {
+                    return Ok(Some(Event::Offered(key)));
+                }
+                if self.prelude.pattern == Pattern::XX {
+                    self.undecided = Undecided::Key;
+                    return Ok(Some(Event::Verify(Verify { key, bind })));
+                }
+                Ok(Some(Event::Handled))
+            }
+        }
+    }
+
+    /// Whether the next message can have this length. Message 1 carries nothing, the others at least limits.
+    fn fits(&self, len: u16) -> bool {
+        let (len, overhead) = (usize::from(len), self.noise.overhead());
+        match self.noise.step() {
+            0 => len == overhead,
+            _ => len > overhead && len <= LONGEST,
+        }
+    }
+
+    /// Writes the next message, if it is our turn. `true`: the handshake is complete, and this side may go on.
+    pub(super) fn flush<C: Crypto>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        limits: &Limits,
+        env: &Env<'_>,
+    ) -> Result<bool, Error> {
+        if self.undecided != Undecided::Nothing || self.noise.reads_next() {
+            return Ok(false);
+        }
+        let name = self.client.as_ref().map(|client| &client.name);
+        let payload = match self.noise.step() {
+            0 => None,
+            _ => Some(hello::encode(limits, name)),
+        };
+        let payload = payload.as_ref().map_or(&[][..], |p| p.as_slice());
+        let prelude = match &self.client {
+            Some(client) if !client.prelude_sent => Some(self.prelude.to_bytes()),
+            _ => None,
+        };
+        let prelude = prelude.as_ref().map_or(&[][..], |p| &p[..]);
+        let len = self.noise.overhead().saturating_add(payload.len());
+        let all = prelude.len().saturating_add(LENGTH).saturating_add(len);
+        tx.compact();
+        if all > tx.capacity() {
+            return Err(Error::BufferTooSmall(u16::try_from(all).unwrap_or(u16::MAX)));
+        }
+        let Some(to) = tx.behind(all) else { return Ok(false) };
+        let wrong = Error::HandshakeLength(0);
+        let (to_prelude, to) = to.split_at_mut_checked(prelude.len()).ok_or(wrong)?;
+        to_prelude.copy_from_slice(prelude);
+        let (to_length, to) = to.split_first_chunk_mut::<LENGTH>().ok_or(wrong)?;
+        *to_length = u16::try_from(len).map_err(|_| wrong)?.to_be_bytes();
+        self.noise.write::<C>(env.identity, payload, to)?;
+        tx.sealed_more(all);
+        if let Some(client) = &mut self.client {
+            client.prelude_sent = true;
+        }
+        Ok(self.noise.is_complete())
+    }
+
+    /// Takes the client's decision, if it is about this handshake.
+    pub(super) fn accept(&mut self, verify: &Verify) -> bool {
+        let ours = self.undecided == Undecided::Key
+            && !self.is_server()
+            && verify.bind == bind(self.noise.hash());
+        if ours {
+            self.undecided = Undecided::Nothing;
+        }
+        ours
+    }
+
+    /// Whether the server's decision is about this handshake.
+    pub(super) fn is_decided_by(&self, admission: &Admission) -> bool {
+        self.undecided == Undecided::Key
+            && self.is_server()
+            && admission.bind == bind(self.noise.hash())
+    }
+
+    /// What follows a complete handshake.
+    pub(super) fn open<C: Crypto>(&self, ours: &Limits, now: Instant) -> Open {
+        let role = if self.is_server() { Role::Server } else { Role::Client };
+        let (outgoing, incoming) = self.noise.split::<C>();
+        let [a, b, c, d, ..] = *self.noise.hash();
+        Open::new(
+            role,
+            self.prelude.suite,
+            (outgoing, incoming),
+            // Never 0, which marks memory that belongs to nobody.
+            u32::from_be_bytes([a, b, c, d]).max(1),
+            self.noise.remote(),
+            (ours, &self.theirs),
+            now,
+        )
+    }
+}
+
+const _: () = assert!(hello::MAX + 32 + TAG + TAG <= LONGEST);

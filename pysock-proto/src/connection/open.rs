@@ -1,0 +1,367 @@
+//! An open connection: which frames may come when, keep-alives, and the close.
+
+use super::{Env, Event, owed::Owed};
+use crate::{
+    buffer::{Rx, Tx},
+    crypto::{Crypto, Suite},
+    error::{CloseReason, Error, FrameError, Refusal, SendError},
+    id::PeerId,
+    key::PublicKey,
+    limits::{CLOSE_MILLIS, Limits, MAX_QUESTIONS},
+    message::Party,
+    noise::CipherState,
+    record::{self, CONTROL_ROOM, Sealer},
+    stream::{Chunk, Streams},
+    time::Instant,
+    wire::frame::{self, Frame, HEADER, types},
+};
+
+/// Which side of the connection this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    Client,
+    Server,
+}
+
+/// How far the close has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// This side will send its close with the next flush.
+    Due,
+    /// This side has sent its close and waits until then for the other's.
+    Sent(Instant),
+}
+
+pub(super) struct Open {
+    pub(super) sealer: Sealer,
+    incoming: CipherState,
+    pub(super) role: Role,
+    remote: PublicKey,
+    pub(super) theirs: Limits,
+    pub(super) streams: Streams,
+    owed: Owed,
+    /// Milliseconds of silence that are too many: the smaller of both sides' limits.
+    idle: u64,
+    heard: Instant,
+    pings: u32,
+    /// A ping is out and nothing was heard since.
+    pinged: bool,
+    /// A client: the server has said welcome. A server: always.
+    admitted: bool,
+    /// Nothing is read any more: the other side has closed, or broke a rule.
+    deaf: bool,
+    closing: Closing,
+    /// Over as soon as what is due is written: refused, or failed.
+    last_words: bool,
+    /// Questions without an answer: asked by a client, to be answered by a server.
+    pub(super) questions: u8,
+    /// The number that the next channel takes.
+    pub(super) next_channel: u32,
+}
+
+impl Open {
+    pub(super) fn new(
+        role: Role,
+        suite: Suite,
+        (outgoing, incoming): (CipherState, CipherState),
+        owner: u32,
+        remote: PublicKey,
+        (ours, theirs): (&Limits, &Limits),
+        now: Instant,
+    ) -> Self {
+        Open {
+            sealer: Sealer { cipher: outgoing, suite, limit: theirs.record, owner },
+            incoming,
+            role,
+            remote,
+            theirs: *theirs,
+            streams: Streams::new(ours.window),
+            owed: Owed::default(),
+            idle: u64::from(ours.idle_secs.min(theirs.idle_secs)).saturating_mul(1000),
+            heard: now,
+            pings: 0,
+            pinged: false,
+            admitted: role == Role::Server,
+            deaf: false,
+            closing: Closing::No,
+            last_words: false,
+            questions: 0,
+            next_channel: 0,
+        }
+    }
+
+    pub(super) fn welcome(&mut self, id: PeerId) {
+        self.owed.welcome = Some(id);
+    }
+
+    pub(super) fn refuse(&mut self, why: Refusal) {
+        self.owed.refused = Some(why);
+        (self.deaf, self.last_words) = (true, true);
+    }
+
+    pub(super) fn close(&mut self, why: CloseReason) {
+        if self.closing == Closing::No {
+            self.closing = Closing::Due;
+            self.owed.close = Some(why);
+        }
+    }
+
+    /// Whether this error leaves anybody there to be told, in a sealed close.
+    pub(super) fn may_say_why(&self, error: Error) -> bool {
+        !self.last_words && matches!(error, Error::RecordLength(_) | Error::Tag | Error::Frame(..))
+    }
+
+    pub(super) fn fail(&mut self) {
+        self.close(CloseReason::Protocol);
+        (self.deaf, self.last_words) = (true, true);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.closing == Closing::No && !self.deaf
+    }
+
+    /// Whether the other side has said that nothing more will come.
+    pub(super) fn was_closed(&self) -> bool {
+        self.deaf
+    }
+
+    /// Whether the connection is over now that everything due was written.
+    pub(super) fn is_finished(&self) -> bool {
+        match self.closing {
+            Closing::Sent(_) => self.deaf,
+            Closing::Due => false,
+            Closing::No => self.last_words && self.owed.refused.is_none(),
+        }
+    }
+
+    pub(super) fn remote(&self) -> PublicKey {
+        self.remote
+    }
+
+    pub(super) fn remote_limits(&self) -> &Limits {
+        &self.theirs
+    }
+
+    /// Silence after which this side asks for a sign of life. The client asks first, so that usually one ping and
+    /// one pong keep both sides content.
+    fn patience(&self) -> u64 {
+        match self.role {
+            Role::Client => self.idle / 2,
+            Role::Server => (self.idle / 4).saturating_mul(3),
+        }
+    }
+
+    pub(super) fn deadline(&self, handshake_by: Instant) -> Instant {
+        let silence = if self.pinged { self.idle } else { self.patience() };
+        let mut next = self.heard.after_millis(silence);
+        if let Closing::Sent(by) = self.closing {
+            next = next.min(by);
+        }
+        if self.admitted { next } else { next.min(handshake_by) }
+    }
+
+    /// Appends a frame of the application. Before a server's first, its welcome has to be out.
+    pub(super) fn put<C: Crypto>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        kind: u8,
+        parts: [&[u8]; 2],
+    ) -> Result<(), SendError> {
+        if self.owed.welcome.is_some() {
+            self.owed.pay::<C>(&mut self.sealer, &mut self.streams, tx)?;
+        }
+        self.sealer.frame::<C>(tx, kind, parts, CONTROL_ROOM)
+    }
+
+    pub(super) fn flush<C: Crypto>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        env: &Env<'_>,
+        handshake_by: Instant,
+    ) -> Result<(), Error> {
+        let silence = env.now.millis_since(self.heard);
+        if !self.admitted && env.now >= handshake_by {
+            return Err(Error::HandshakeTimeout);
+        }
+        if matches!(self.closing, Closing::Sent(by) if env.now >= by) {
+            return Err(Error::CloseTimeout);
+        }
+        if silence >= self.idle {
+            return Err(Error::Silent);
+        }
+        if silence >= self.patience() && !self.pinged {
+            self.pinged = true;
+            self.pings = self.pings.wrapping_add(1);
+            self.owed.ping = Some(self.pings.to_be_bytes());
+        }
+        let paid = self.owed.pay::<C>(&mut self.sealer, &mut self.streams, tx);
+        match paid {
+            // What found no room stays due.
+            Ok(()) | Err(SendError::Full(_)) => {}
+            Err(SendError::TooLong(_)) => {
+                return Err(Error::BufferTooSmall(super::MIN_TRANSMIT as u16));
+            }
+            Err(_) => return Err(Error::WrongBuffer),
+        }
+        self.sealer.seal::<C>(tx).map_err(|_| Error::WrongBuffer)?;
+        if self.closing == Closing::Due && self.owed.close.is_none() {
+            self.closing = Closing::Sent(env.now.after_millis(CLOSE_MILLIS));
+        }
+        Ok(())
+    }
+
+    /// Goes on in the record at the front, or decrypts the next one.
+    pub(super) fn receive<'b, C: Crypto>(
+        &mut self,
+        rx: &mut Rx<'b>,
+        ours: &Limits,
+        env: &Env<'_>,
+    ) -> Result<Option<Event<'b>>, Error> {
+        if self.deaf {
+            return Ok(None);
+        }
+        let (owner, suite) = (self.sealer.owner, self.sealer.suite);
+        if rx.open(owner)?.is_empty() {
+            if !record::open::<C>(&mut self.incoming, suite, rx, ours.record, owner)? {
+                return Ok(None);
+            }
+            (self.heard, self.pinged) = (env.now, false);
+        }
+        while !self.deaf {
+            let text = rx.open(owner)?;
+            let Some(&kind) = text.first() else { break };
+            let (kind, len) = frame::split(text).map_err(|why| Error::Frame(kind, why))?;
+            let body = rx.take_frame(HEADER, len).ok_or(Error::WrongBuffer)?;
+            let event = frame::decode(kind, body).and_then(|frame| self.act(frame, ours));
+            if let Some(event) = event.map_err(|why| Error::Frame(kind, why))? {
+                return Ok(Some(event));
+            }
+        }
+        Ok(Some(Event::Handled))
+    }
+
+    /// Frames that only one side may send.
+    fn only_from(&self, sender: Role) -> Result<(), FrameError> {
+        if self.role == sender { Err(FrameError::Role) } else { Ok(()) }
+    }
+
+    /// A source is the server or one client; only a destination can be everyone.
+    fn check_party(&self, party: Party) -> Result<(), FrameError> {
+        match party {
+            Party::Everyone if self.role == Role::Client => Err(FrameError::Body),
+            _ => Ok(()),
+        }
+    }
+
+    /// A question arrived at a server.
+    fn asked(&mut self) -> Result<(), FrameError> {
+        self.only_from(Role::Client)?;
+        self.questions = self.questions.saturating_add(1);
+        if self.questions > MAX_QUESTIONS { Err(FrameError::Questions) } else { Ok(()) }
+    }
+
+    /// An answer arrived at a client.
+    fn answered(&mut self) -> Result<(), FrameError> {
+        self.only_from(Role::Server)?;
+        self.questions = self.questions.checked_sub(1).ok_or(FrameError::Questions)?;
+        Ok(())
+    }
+
+    /// The rules of the open state: whether a frame may come now, what it changes, and what the caller hears of it.
+    fn act<'b>(
+        &mut self,
+        frame: Frame<'b>,
+        ours: &Limits,
+    ) -> Result<Option<Event<'b>>, FrameError> {
+        let is_admission = matches!(frame, Frame::Welcome { .. } | Frame::Refused(_));
+        if is_admission == self.admitted {
+            return Err(FrameError::Admission);
+        }
+        Ok(Some(match frame {
+            Frame::Welcome { id, suites } => {
+                self.admitted = true;
+                Event::Welcome { id: PeerId(id), suites }
+            }
+            Frame::Refused(why) => {
+                (self.deaf, self.last_words) = (true, true);
+                Event::Refused(why)
+            }
+            Frame::Close(why) => {
+                self.close(CloseReason::Done);
+                self.deaf = true;
+                Event::Closed(why)
+            }
+            Frame::Ping(echo) => {
+                self.owed.pong = Some(echo);
+                return Ok(None);
+            }
+            Frame::Pong | Frame::Skipped => return Ok(None),
+            Frame::Open { id, name } => {
+                self.asked()?;
+                if u32::from(id.0) != self.next_channel {
+                    return Err(FrameError::Channel);
+                }
+                self.next_channel = self.next_channel.saturating_add(1);
+                Event::Open { id, name }
+            }
+            Frame::Opened { id, result } => {
+                self.answered()?;
+                Event::Opened { id, result }
+            }
+            Frame::Leave(id) => {
+                self.only_from(Role::Client)?;
+                Event::Left(id)
+            }
+            Frame::Find { query, find } => {
+                self.asked()?;
+                Event::Find { query, find }
+            }
+            Frame::Found { query, peer } => {
+                self.answered()?;
+                Event::Found { query, peer }
+            }
+            Frame::Peer(peer) => {
+                self.only_from(Role::Server)?;
+                Event::Peer(peer)
+            }
+            Frame::Message { envelope, bytes } => {
+                self.check_party(envelope.party)?;
+                Event::Message { envelope, bytes }
+            }
+            Frame::Failed { envelope, failure } => Event::Failed { envelope, failure },
+            Frame::Begin { stream, envelope, length } => {
+                self.check_party(envelope.party)?;
+                self.streams.begun(stream, length, ours.streams)?;
+                Event::Begin { stream, envelope, length }
+            }
+            Frame::Chunk { stream, bytes } => match self.streams.chunk(stream, bytes.len())? {
+                Chunk::Deliver => Event::Chunk { stream, bytes },
+                Chunk::Discard => return Ok(None),
+            },
+            Frame::End(stream) => match self.streams.end(stream)? {
+                true => Event::End(stream),
+                false => return Ok(None),
+            },
+            Frame::Abort { stream, failure } => match self.streams.abort(stream)? {
+                true => Event::Aborted { stream, failure },
+                false => return Ok(None),
+            },
+            Frame::Stop { stream, failure } => match self.streams.stopped(stream)? {
+                true => Event::Stopped { stream, failure },
+                false => return Ok(None),
+            },
+            Frame::Credit { stream, bytes } => match self.streams.credited(stream, bytes)? {
+                true => Event::Credit(stream),
+                false => return Ok(None),
+            },
+            Frame::Done(stream) => {
+                self.streams.done(stream)?;
+                return Ok(None);
+            }
+        }))
+    }
+}
+
+// The type byte of a close has to stay known to every version, or nobody could say goodbye.
+const _: () = assert!(types::CLOSE & types::IGNORABLE == 0);

@@ -1,0 +1,57 @@
+//! Where a message goes and what it is: the part of it that a server acts on.
+
+use crate::id::{ChannelId, PeerId, RequestId};
+
+/// The other end of a message as a client sees it: its destination when sending, its source when receiving.
+/// A source is always what the server stamped, never what a message says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Party {
+    /// The program that runs the server.
+    Server,
+    /// Every other client on the channel. Only a destination.
+    Everyone,
+    /// One client.
+    Peer(PeerId),
+}
+
+impl Party {
+    /// The number that stands for it on the wire: 0 is the server, 2^32 - 1 is everyone.
+    pub const fn to_wire(self) -> u32 {
+        match self {
+            Party::Server => 0,
+            Party::Everyone => u32::MAX,
+            Party::Peer(PeerId(id)) => id,
+        }
+    }
+
+    /// What a number on the wire stands for.
+    pub const fn from_wire(number: u32) -> Self {
+        match number {
+            0 => Party::Server,
+            u32::MAX => Party::Everyone,
+            id => Party::Peer(PeerId(id)),
+        }
+    }
+}
+
+/// What a message is to its receiver. A reply never looks like a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One way; nothing comes back.
+    Message,
+    /// Asks for exactly one reply with the same number.
+    Request(RequestId),
+    /// Answers a request.
+    Reply(RequestId),
+}
+
+/// What stands on the outside of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    /// The channel, as this connection numbers it.
+    pub channel: ChannelId,
+    /// Destination when sending, source when receiving.
+    pub party: Party,
+    /// One-way, request or reply.
+    pub kind: Kind,
+}
