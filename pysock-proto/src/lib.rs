@@ -16,6 +16,9 @@ pub mod crypto;
 pub mod error;
 pub mod id;
 pub mod key;
+pub mod message;
+pub mod registry;
+pub mod store;
 pub mod time;
 
 pub use crypto::{Crypto, Ephemeral, Fingerprint, Identity, Keypair, RustCrypto, Suite};
