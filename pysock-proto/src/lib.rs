@@ -18,6 +18,7 @@ pub mod id;
 pub mod key;
 pub mod message;
 pub mod registry;
+pub mod router;
 pub mod store;
 pub mod time;
 
