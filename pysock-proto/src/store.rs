@@ -103,7 +103,13 @@ pub(crate) mod growing {
     use std::vec::Vec;
 
     #[derive(Debug)]
-    pub(crate) struct Growing<T>(pub(crate) Vec<T>);
+    pub(crate) struct Growing<T>(Vec<T>);
+
+    impl<T> Default for Growing<T> {
+        fn default() -> Self {
+            Growing(Vec::new())
+        }
+    }
 
     impl<T> Store<T> for Growing<T> {
         fn as_slice(&self) -> &[T] {
@@ -162,7 +168,7 @@ mod tests {
     #[test]
     fn both_kinds_of_memory_behave_alike() {
         behaves_like_a_vector(EMPTY.clone());
-        behaves_like_a_vector(Growing(std::vec::Vec::new()));
+        behaves_like_a_vector(Growing::default());
     }
 
     #[test]
@@ -173,6 +179,4 @@ mod tests {
         assert_eq!(store.insert(0, 8), Err(Full));
         assert_eq!(store.as_slice(), [7]);
     }
-
-    extern crate std;
 }

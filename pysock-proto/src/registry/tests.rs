@@ -1,5 +1,6 @@
 //! The rules of names, one test each.
 
+extern crate std;
 use super::*;
 
 type Small = FixedRegistry<4>;
@@ -301,4 +302,27 @@ fn a_directory_is_paged_by_number() {
     assert_eq!((r.count_online(), r.count_bound()), (1, 3));
 }
 
-extern crate std;
+#[test]
+fn a_desktop_knows_thousands() {
+    use crate::store::growing::Growing;
+    let mut r =
+        Registry::new(Policy::Open, Growing::default(), Growing::default(), Growing::default());
+    let key = |n: u32| {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        PublicKey(key)
+    };
+    let label = |n: u32| name(&std::format!("c{:x}", n.reverse_bits()));
+    for n in 1..=3000 {
+        let claim = r.claim(&key(n), &label(n)).unwrap();
+        r.confirm(claim, Slot(n)).unwrap();
+    }
+    for n in (1..=3000).step_by(2) {
+        r.offline(PeerId(n), Slot(n));
+    }
+    for n in 1..=3000 {
+        let expected = (n % 2 == 0).then_some(Slot(n));
+        assert_eq!(r.by_key(&key(n)).and_then(Entry::slot), expected);
+        assert_eq!(r.by_name(&label(n)).and_then(Entry::slot), expected);
+    }
+}
