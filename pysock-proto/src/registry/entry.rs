@@ -150,3 +150,6 @@ impl From<crate::store::Full> for Refusal {
         Refusal::Full
     }
 }
+
+// A server holds one for each identity it knows; its two index elements are four bytes each.
+const _: () = assert!(size_of::<Entry>() <= 80);

@@ -142,7 +142,8 @@ impl<E: Store<Entry>, I: Store<PeerId>> Registry<E, I> {
     /// Notes that the connection `slot` of `peer` is over. Says whether `peer` is offline by that: not if
     /// a newer connection has replaced this one, or the peer is gone altogether.
     ///
-    /// An entry that is not bound vanishes.
+    /// An entry that is not bound vanishes. The memberships are the router's:
+    /// [`drop_slot`](crate::router::Router::drop_slot) belongs beside every call, whatever it says.
     pub fn offline(&mut self, peer: PeerId, slot: Slot) -> bool {
         let Some(entry) = self.get_mut(peer).filter(|e| e.slot == Some(slot)) else {
             return false;
@@ -177,9 +178,9 @@ impl<E: Store<Entry>, I: Store<PeerId>> Registry<E, I> {
     /// Forgets an identity on the operator's word, binding, connection and claims together. Its name is
     /// free at once, and the key is a stranger if it comes again.
     ///
-    /// Close the [`slot`](Entry::slot) of the returned entry with
-    /// [`CloseReason::Kicked`](crate::CloseReason::Kicked): nothing it still sends is routed, since its
-    /// number stands for nobody.
+    /// Nothing that it still sends is routed, since its number stands for nobody. For what others send,
+    /// [`drop`](crate::router::Router::drop_slot) the memberships of the returned
+    /// [`slot`](Entry::slot), then close it with [`CloseReason::Kicked`](crate::CloseReason::Kicked).
     pub fn remove(&mut self, peer: PeerId) -> Option<Entry> {
         let at = self.position(peer).ok()?;
         // Both searches go through the entry, which therefore leaves last.

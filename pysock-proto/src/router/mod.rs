@@ -102,7 +102,8 @@ impl<C: Store<ChannelEntry>, M: Store<Membership>> Router<C, M> {
 
 /// Memberships.
 impl<C: Store<ChannelEntry>, M: Store<Membership>> Router<C, M> {
-    /// Puts a connection on a channel, which it calls `local` from now on.
+    /// Puts an admitted connection on a channel, which it calls `local` from now on. It receives what is
+    /// for everyone there until it [`leave`](Router::leave)s or is [dropped](Router::drop_slot).
     ///
     /// # Errors
     /// There is no such channel, the connection has it open or uses the number otherwise, or it would be

@@ -39,6 +39,9 @@ pub struct Membership {
     pub(super) local: ChannelId,
 }
 
+// A server holds two for each channel that a connection has open, one for each channel.
+const _: () = assert!(size_of::<Membership>() <= 12 && size_of::<ChannelEntry>() <= 72);
+
 /// A connection on a channel, as one message sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Member {
