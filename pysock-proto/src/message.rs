@@ -55,3 +55,18 @@ pub struct Envelope {
     /// One-way, request or reply.
     pub kind: Kind,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_one_party() {
+        for number in [0, 1, 2, 0x8000_0000, u32::MAX - 1, u32::MAX] {
+            assert_eq!(Party::from_wire(number).to_wire(), number);
+        }
+        assert_eq!(Party::from_wire(0), Party::Server);
+        assert_eq!(Party::from_wire(u32::MAX), Party::Everyone);
+        assert_eq!(Party::from_wire(7), Party::Peer(PeerId(7)));
+    }
+}
