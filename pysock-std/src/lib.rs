@@ -1,1 +1,7 @@
-//! Placeholder while the core is being built.
+//! pysock on the desktop (being built).
+#![forbid(unsafe_code)]
+
+mod file;
+pub mod state;
+
+pub use file::FileError;
