@@ -1,6 +1,7 @@
 //! pysock on the desktop (being built).
 #![forbid(unsafe_code)]
 
+pub mod config;
 mod file;
 pub mod state;
 
