@@ -72,7 +72,11 @@ pub(super) fn load<C: File>(path: &Path) -> Result<C, ConfigError> {
         (Some(state), Some(folder)) => folder.join(state),
         _ => state_path,
     });
-    config.check()?;
+    // What is left to check are options that do not go together: they have no single place.
+    config.check().map_err(|wrong| {
+        let report = format!("{wrong}\n --> {}", path.display());
+        ConfigError::Yaml { path: path.to_owned(), line: 0, column: 0, report }
+    })?;
     Ok(config)
 }
 

@@ -77,7 +77,7 @@ pub enum ConfigError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Something in the YAML.
-    #[error("the configuration {} is wrong:\n{report}", path.display())]
+    #[error("the configuration is wrong: {report}")]
     Yaml {
         /// The file.
         path: PathBuf,
@@ -85,7 +85,7 @@ pub enum ConfigError {
         line: u64,
         /// The column, from 1; 0 if the mistake has no place.
         column: u64,
-        /// What is wrong and what to write instead, with the place shown. Secrets are starred out.
+        /// What is wrong and what to write instead, the path, and the place shown. Secrets are starred out.
         report: String,
     },
     /// Options that do not go together, or a value set in code that the YAML would not take.

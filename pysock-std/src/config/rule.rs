@@ -8,7 +8,7 @@ use std::{
 use pysock_proto::{Name, PublicKey};
 use serde::{
     Deserializer,
-    de::{self, DeserializeSeed, MapAccess, SeqAccess, Unexpected, Visitor},
+    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
 };
 
 /// The rule of one option. As a seed it reads the option's value.
@@ -23,23 +23,96 @@ pub(super) trait Rule: Copy + for<'de> DeserializeSeed<'de, Value = Self::Of> {
     fn holds(&self, value: &Self::Of) -> bool;
 }
 
-/// A rule for plain values, by one function from what the YAML says.
-macro_rules! scalar {
-    ($(<$t:ident: $($bound:path),+>)? $rule:ident => $of:ty, $read:ident) => {
-        impl<'de $(, $t: $($bound +)+)?> DeserializeSeed<'de> for $rule $(<$t>)? {
-            type Value = $of;
-            fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<$of, D::Error> {
-                from.$read(self)
-            }
-        }
-    };
+/// What stands in the YAML where a plain value belongs.
+pub(super) enum Found<'a> {
+    Nothing,
+    Flag(bool),
+    Whole(u64),
+    Number(f64),
+    Text(&'a str),
 }
 
-/// For `expecting`, which every visitor needs.
-macro_rules! expecting {
-    () => {
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(&self.expected())
+/// How a rule for plain values reads one.
+pub(super) trait Plain: Copy {
+    /// Whether the YAML decides what a value is; if not, everything is text: a name may be `007`.
+    const TYPED: bool = true;
+    type Of;
+
+    /// `None` if it is not acceptable.
+    fn take(&self, found: Found<'_>) -> Option<Self::Of>;
+
+    /// What belongs here, for people.
+    fn expected(&self) -> String;
+
+    /// What is wrong with a text. Never repeats it: it may be a secret, and the place is shown anyway.
+    fn complaint(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+/// The one visitor of all plain values. Only an error of the kind "custom", and only from inside the
+/// visitor, is shown at the value instead of at the option's name.
+struct Taking<P>(P);
+
+impl<P: Plain> Taking<P> {
+    fn take<E: de::Error>(self, found: Found<'_>) -> Result<P::Of, E> {
+        let complaint = match found {
+            Found::Text(text) => self.0.complaint(text).map_or_else(String::new, |c| c + "; "),
+            _ => String::new(),
+        };
+        let taken = self.0.take(found);
+        taken.ok_or_else(|| E::custom(format_args!("{complaint}expected {}", self.0.expected())))
+    }
+}
+
+impl<P: Plain> Visitor<'_> for Taking<P> {
+    type Value = P::Of;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.expected())
+    }
+    fn visit_unit<E: de::Error>(self) -> Result<P::Of, E> {
+        self.take(Found::Nothing)
+    }
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<P::Of, E> {
+        self.take(Found::Flag(value))
+    }
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<P::Of, E> {
+        self.take(Found::Whole(value))
+    }
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<P::Of, E> {
+        self.take(u64::try_from(value).map_or(Found::Number(value as f64), Found::Whole))
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<P::Of, E> {
+        self.take(Found::Number(value))
+    }
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<P::Of, E> {
+        self.take(Found::Text(value))
+    }
+}
+
+/// Makes a [`Plain`] a [`Rule`].
+macro_rules! plain {
+    ($(<$t:ident: $bound:path>)? $rule:ident => $of:ty, $holds:expr) => {
+        impl<'de $(, $t: $bound)?> DeserializeSeed<'de> for $rule $(<$t>)? {
+            type Value = $of;
+            fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<$of, D::Error> {
+                match <Self as Plain>::TYPED {
+                    true => from.deserialize_any(Taking(self)),
+                    false => from.deserialize_str(Taking(self)),
+                }
+            }
+        }
+
+        impl $(<$t: $bound>)? Rule for $rule $(<$t>)? {
+            type Of = $of;
+            fn expected(&self) -> String {
+                Plain::expected(self)
+            }
+            fn holds(&self, value: &$of) -> bool {
+                let holds: fn(&Self, &$of) -> bool = $holds;
+                holds(self, value)
+            }
         }
     };
 }
@@ -48,23 +121,18 @@ macro_rules! expecting {
 #[derive(Clone, Copy)]
 pub(super) struct Flag;
 
-scalar!(Flag => bool, deserialize_any);
+plain!(Flag => bool, |_, _| true);
 
-impl Rule for Flag {
+impl Plain for Flag {
     type Of = bool;
+    fn take(&self, found: Found<'_>) -> Option<bool> {
+        match found {
+            Found::Flag(value) => Some(value),
+            _ => None,
+        }
+    }
     fn expected(&self) -> String {
         "`true` or `false`".to_owned()
-    }
-    fn holds(&self, _: &bool) -> bool {
-        true
-    }
-}
-
-impl Visitor<'_> for Flag {
-    type Value = bool;
-    expecting!();
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
-        Ok(value)
     }
 }
 
@@ -79,30 +147,18 @@ pub(super) struct Whole<T> {
 pub(super) trait Int: TryFrom<u64> + PartialOrd + Copy + fmt::Display {}
 impl<T: TryFrom<u64> + PartialOrd + Copy + fmt::Display> Int for T {}
 
-scalar!(<T: Int> Whole => T, deserialize_any);
+plain!(<T: Int> Whole => T, |rule, value| (rule.min..=rule.max).contains(value));
 
-impl<T: Int> Rule for Whole<T> {
+impl<T: Int> Plain for Whole<T> {
     type Of = T;
+    fn take(&self, found: Found<'_>) -> Option<T> {
+        match found {
+            Found::Whole(value) => T::try_from(value).ok().filter(|value| self.holds(value)),
+            _ => None,
+        }
+    }
     fn expected(&self) -> String {
         format!("a whole number from {} to {}", self.min, self.max)
-    }
-    fn holds(&self, value: &T) -> bool {
-        (self.min..=self.max).contains(value)
-    }
-}
-
-impl<T: Int> Visitor<'_> for Whole<T> {
-    type Value = T;
-    expecting!();
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<T, E> {
-        let fits = T::try_from(value).ok().filter(|value| self.holds(value));
-        fits.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(value), &self))
-    }
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {
-        match u64::try_from(value) {
-            Ok(value) => self.visit_u64(value),
-            Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),
-        }
     }
 }
 
@@ -110,44 +166,27 @@ impl<T: Int> Visitor<'_> for Whole<T> {
 #[derive(Clone, Copy)]
 pub(super) struct Seconds;
 
-impl Seconds {
-    const MIN: Duration = Duration::from_millis(1);
-    const MAX: Duration = Duration::from_secs(86_400);
-}
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(86_400);
 
-scalar!(Seconds => Duration, deserialize_any);
+plain!(Seconds => Duration, |_, value| (SHORTEST..=LONGEST).contains(value));
 
-impl Rule for Seconds {
+impl Plain for Seconds {
     type Of = Duration;
+    fn take(&self, found: Found<'_>) -> Option<Duration> {
+        let duration = match found {
+            Found::Whole(seconds) => Some(Duration::from_secs(seconds)),
+            Found::Number(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            _ => None,
+        };
+        duration.filter(|duration| self.holds(duration))
+    }
     fn expected(&self) -> String {
         "a number of seconds from 0.001 to 86400, such as `2` or `0.5`".to_owned()
     }
-    fn holds(&self, value: &Duration) -> bool {
-        (Self::MIN..=Self::MAX).contains(value)
-    }
 }
 
-impl Visitor<'_> for Seconds {
-    type Value = Duration;
-    expecting!();
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Duration, E> {
-        let fits = Duration::try_from_secs_f64(value).ok().filter(|value| self.holds(value));
-        fits.ok_or_else(|| E::invalid_value(Unexpected::Float(value), &self))
-    }
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Duration, E> {
-        let fits = Some(Duration::from_secs(value)).filter(|value| self.holds(value));
-        fits.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(value), &self))
-    }
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Duration, E> {
-        match u64::try_from(value) {
-            Ok(value) => self.visit_u64(value),
-            Err(_) => Err(E::invalid_value(Unexpected::Signed(value), &self)),
-        }
-    }
-}
-
-/// A text that parses as a `T`, which then says for itself what is wrong with another one.
-/// An error never repeats the text, because it may be a secret.
+/// A text that parses as a `T`, which says for itself what is wrong with another one.
 pub(super) struct Parsed<T> {
     what: &'static str,
     of: PhantomData<fn() -> T>,
@@ -171,23 +210,22 @@ impl<T> Copy for Parsed<T> {}
 pub(super) trait Text: FromStr<Err: fmt::Display> {}
 impl<T: FromStr<Err: fmt::Display>> Text for T {}
 
-scalar!(<T: Text> Parsed => T, deserialize_str);
+plain!(<T: Text> Parsed => T, |_, _| true);
 
-impl<T: Text> Rule for Parsed<T> {
+impl<T: Text> Plain for Parsed<T> {
+    const TYPED: bool = false;
     type Of = T;
+    fn take(&self, found: Found<'_>) -> Option<T> {
+        match found {
+            Found::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
     fn expected(&self) -> String {
         self.what.to_owned()
     }
-    fn holds(&self, _: &T) -> bool {
-        true
-    }
-}
-
-impl<T: Text> Visitor<'_> for Parsed<T> {
-    type Value = T;
-    expecting!();
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(|e| E::custom(format_args!("{e}; expected {}", self.what)))
+    fn complaint(&self, text: &str) -> Option<String> {
+        text.parse::<T>().err().map(|e| e.to_string())
     }
 }
 
@@ -195,30 +233,24 @@ impl<T: Text> Visitor<'_> for Parsed<T> {
 #[derive(Clone, Copy)]
 pub(super) struct Host;
 
-scalar!(Host => String, deserialize_str);
+plain!(Host => String, |_, text| {
+    let bad = |c: char| c.is_whitespace() || c.is_control() || "/[]@".contains(c);
+    // One colon is a port; an IPv6 address has at least two.
+    !text.is_empty() && text.len() <= 253 && !text.contains(bad) && text.split(':').count() != 2
+});
 
-impl Rule for Host {
+impl Plain for Host {
+    const TYPED: bool = false;
     type Of = String;
+    fn take(&self, found: Found<'_>) -> Option<String> {
+        match found {
+            Found::Text(text) => Some(text.to_owned()).filter(|text| self.holds(text)),
+            _ => None,
+        }
+    }
     fn expected(&self) -> String {
         "a host name or an IP address without a port, such as `localhost`, `0.0.0.0` or `\"::\"`"
             .to_owned()
-    }
-    fn holds(&self, text: &String) -> bool {
-        let bad = |c: char| c.is_whitespace() || c.is_control() || "/[]@".contains(c);
-        // One colon is a port; an IPv6 address has at least two.
-        !text.is_empty() && text.len() <= 253 && !text.contains(bad) && text.split(':').count() != 2
-    }
-}
-
-impl Visitor<'_> for Host {
-    type Value = String;
-    expecting!();
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
-        let text = text.to_owned();
-        if self.holds(&text) {
-            return Ok(text);
-        }
-        Err(E::invalid_value(Unexpected::Str(&text), &self))
     }
 }
 
@@ -226,27 +258,19 @@ impl Visitor<'_> for Host {
 #[derive(Clone, Copy)]
 pub(super) struct FilePath;
 
-scalar!(FilePath => PathBuf, deserialize_str);
+plain!(FilePath => PathBuf, |_, path| path.file_name().is_some());
 
-impl Rule for FilePath {
+impl Plain for FilePath {
+    const TYPED: bool = false;
     type Of = PathBuf;
+    fn take(&self, found: Found<'_>) -> Option<PathBuf> {
+        match found {
+            Found::Text(text) => Some(PathBuf::from(text)).filter(|path| self.holds(path)),
+            _ => None,
+        }
+    }
     fn expected(&self) -> String {
         "the path of a file".to_owned()
-    }
-    fn holds(&self, path: &PathBuf) -> bool {
-        path.file_name().is_some()
-    }
-}
-
-impl Visitor<'_> for FilePath {
-    type Value = PathBuf;
-    expecting!();
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<PathBuf, E> {
-        let path = PathBuf::from(text);
-        if self.holds(&path) {
-            return Ok(path);
-        }
-        Err(E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 
@@ -261,25 +285,19 @@ impl<T> Clone for OneOf<T> {
 
 impl<T> Copy for OneOf<T> {}
 
-scalar!(<T: Copy> OneOf => T, deserialize_str);
+plain!(<T: Copy> OneOf => T, |_, _| true);
 
-impl<T: Copy> Rule for OneOf<T> {
+impl<T: Copy> Plain for OneOf<T> {
     type Of = T;
+    fn take(&self, found: Found<'_>) -> Option<T> {
+        match found {
+            Found::Text(text) => self.0.iter().find(|(word, _)| *word == text).map(|(_, of)| *of),
+            _ => None,
+        }
+    }
     fn expected(&self) -> String {
         let words: Vec<_> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
         words.join(" or ")
-    }
-    fn holds(&self, _: &T) -> bool {
-        true
-    }
-}
-
-impl<T: Copy> Visitor<'_> for OneOf<T> {
-    type Value = T;
-    expecting!();
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        let found = self.0.iter().find(|(word, _)| *word == text);
-        found.map(|(_, value)| *value).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 
@@ -306,7 +324,9 @@ impl<R: Rule> Rule for Maybe<R> {
 
 impl<'de, R: Rule> Visitor<'de> for Maybe<R> {
     type Value = Option<R::Of>;
-    expecting!();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expected())
+    }
     fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
         Ok(None)
     }
@@ -325,7 +345,7 @@ pub(super) struct ListOf<R>(pub(super) R);
 impl<'de, R: Rule<Of: PartialEq>> DeserializeSeed<'de> for ListOf<R> {
     type Value = Vec<R::Of>;
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_seq(self)
+        from.deserialize_any(self)
     }
 }
 
@@ -341,7 +361,9 @@ impl<R: Rule<Of: PartialEq>> Rule for ListOf<R> {
 
 impl<'de, R: Rule<Of: PartialEq>> Visitor<'de> for ListOf<R> {
     type Value = Vec<R::Of>;
-    expecting!();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expected())
+    }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = seq.next_element_seed(self.0)? {
@@ -362,7 +384,12 @@ pub(super) const NAME: Parsed<Name> =
     Parsed::new("a name of 1 to 32 characters, such as `kitchen` or `sensor-7`");
 pub(super) const PUBLIC_KEY: Parsed<PublicKey> = Parsed::new("a public key, `pysock1…`");
 
-scalar!(Keys => BTreeMap<Name, PublicKey>, deserialize_map);
+impl<'de> DeserializeSeed<'de> for Keys {
+    type Value = BTreeMap<Name, PublicKey>;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
 
 impl Rule for Keys {
     type Of = BTreeMap<Name, PublicKey>;
@@ -377,7 +404,9 @@ impl Rule for Keys {
 
 impl<'de> Visitor<'de> for Keys {
     type Value = BTreeMap<Name, PublicKey>;
-    expecting!();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expected())
+    }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut keys = BTreeMap::new();
         while let Some(name) = map.next_key_seed(NAME)? {

@@ -78,7 +78,7 @@ pub(super) struct Options<'a, T>(pub(super) &'a mut T);
 impl<'de, T: Table> DeserializeSeed<'de> for Options<'_, T> {
     type Value = Vec<&'static str>;
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_map(self)
+        from.deserialize_any(self)
     }
 }
 
@@ -87,6 +87,10 @@ impl<'de, T: Table> Visitor<'de> for Options<'_, T> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("options, one `name: value` a line")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -118,7 +122,12 @@ impl Visitor<'_> for OptionName {
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
         let known = self.0.iter().find(|known| **known == name);
-        known.copied().ok_or_else(|| E::unknown_field(name, self.0))
+        known.copied().ok_or_else(|| {
+            E::custom(format_args!(
+                "there is no such option; the options are {}",
+                self.0.join(", ")
+            ))
+        })
     }
 }
 

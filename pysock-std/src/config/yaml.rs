@@ -43,42 +43,69 @@ fn located(path: &Path, error: &Error) -> ConfigError {
         formatter: &UserMessageFormatter,
         source_name: Some(&name),
     });
-    ConfigError::Yaml { path: path.to_owned(), line, column, report: redacted(&report) }
+    let mut report = tidied(&report);
+    if line == 0 {
+        report.push_str(&format!("\n --> {name}"));
+    }
+    ConfigError::Yaml { path: path.to_owned(), line, column, report }
 }
 
 /// Longest run of letters, digits and dashes that cannot be a piece of a secret. A secret has 70.
 const HARMLESS: usize = 16;
+/// How secrets begin, as advice quotes it.
+const PREFIXES: [&str; 2] = ["PYSOCK-SECRET-KEY-1", "PYSOCK-PSK-1"];
 
-/// Stars for everything that may be a secret, one for each character, so that carets stay in place.
+/// The library's report without its repetitions, and with stars for everything that may be a secret, one
+/// for each character, so that carets stay in place.
 ///
 /// A mistyped secret is not recognisable as one, so this asks what is harmless instead: short words,
-/// and public keys. Behind `key:` and `psk:` nothing is.
-fn redacted(report: &str) -> String {
-    report.lines().map(|line| redacted_line(line) + "\n").collect()
+/// and public keys. Behind `key:` and `psk:` in the user's text nothing is.
+fn tidied(report: &str) -> String {
+    let mut lines = report.trim_end().lines();
+    let message = lines.next().unwrap_or_default();
+    // "error: line 1 column 2: what": the place follows in the next line.
+    let what = message.strip_prefix("error: line ").and_then(|rest| rest.split_once(": "));
+    let mut out = starred(what.map_or(message, |(_, what)| what));
+    for line in lines {
+        let gutter = line.trim_start();
+        out.push('\n');
+        if gutter.starts_with("-->") {
+            out.push_str(line);
+        } else if gutter.starts_with('|') {
+            // Behind the caret stands the message once more.
+            out.push_str(line.find('^').map_or(line, |caret| &line[..=caret]));
+        } else {
+            let hidden = ["key", "psk"].iter().filter_map(|name| value_of(line, name)).min();
+            let (shown, hidden) = line.split_at(hidden.unwrap_or(line.len()));
+            out.push_str(&starred(shown));
+            out.extend(hidden.chars().map(|c| if c == ' ' { ' ' } else { '*' }));
+        }
+    }
+    out
 }
 
-fn redacted_line(line: &str) -> String {
-    let hidden_from = ["key", "psk"].iter().filter_map(|name| value_of(line, name)).min();
-    let (shown, hidden) = line.split_at(hidden_from.unwrap_or(line.len()));
+fn starred(text: &str) -> String {
     let mut out = String::new();
-    let mut run = String::new();
-    for c in shown.chars().chain([' ']) {
+    let (mut run, mut before) = (String::new(), ' ');
+    for c in text.chars().chain([' ']) {
         if c.is_alphanumeric() || c == '-' {
             run.push(c);
             continue;
         }
-        let decoration = run.bytes().all(|b| b == b'-');
-        if run.len() <= HARMLESS || run.starts_with("pysock1") || decoration {
+        // The library crops long lines: beside an ellipsis, a short run may be a piece of a long one.
+        let whole = before != '…' && c != '…';
+        let harmless = run.starts_with("pysock1") || (whole && run.len() <= HARMLESS);
+        if harmless || PREFIXES.contains(&run.as_str()) {
             out.push_str(&run);
         } else {
             out.extend(run.chars().map(|_| '*'));
         }
         run.clear();
+        before = c;
         // What a terminal would obey is not for a terminal.
         out.push(if c.is_control() { '\u{fffd}' } else { c });
     }
     out.pop();
-    out.extend(hidden.chars().map(|c| if c == ' ' { ' ' } else { '*' }));
     out
 }
 
@@ -106,10 +133,12 @@ mod tests {
             ("3 | server_key: pysock1qqqqqqqqqqqqqqq", "3 | server_key: pysock1qqqqqqqqqqqqqqq"),
             ("3 |   YSOCK-SECRET-KEY-1QQQQQQ", "3 |   ************************"),
             ("3 | max_unauthenticated_per_address: 0", "3 | max_unauthenticated_per_address: 0"),
-            ("  | ^^^^ \u{1b}[31m", "  | ^^^^ \u{fffd}[31m"),
+            ("3 | \u{1b}[31m", "3 | \u{fffd}[31m"),
+            ("3 | …QPZRY9X8, port: zero", "3 | …********, port: zero"),
+            ("  |   ^ not a key", "  |   ^"),
         ] {
-            assert_eq!(redacted_line(line), shown);
-            assert_eq!(line.chars().count(), shown.chars().count());
+            let report = format!("error: line 3 column 1: what is wrong\n{line}\n");
+            assert_eq!(tidied(&report), format!("what is wrong\n{shown}"));
         }
     }
 }
