@@ -11,11 +11,23 @@ use std::{
 #[non_exhaustive]
 pub enum FileError {
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), way_out(source))]
     Io {
         /// What was tried.
         action: &'static str,
         /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The operating system refused to write. What was there before is untouched.
+    #[error(
+        "cannot write {}: {source}{}. What was there before is untouched",
+        path.display(),
+        way_out(source)
+    )]
+    NotWritten {
+        /// The file.
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
@@ -88,6 +100,17 @@ impl FileError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| FileError::Io { action, path, source }
+    }
+}
+
+/// What to do about the usual troubles.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "; create its folder first",
+        ErrorKind::PermissionDenied => "; check the owner and the permissions of it and its folder",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on its disk",
+        ErrorKind::ReadOnlyFilesystem => "; put it on a disk that is writable",
+        _ => "",
     }
 }
 
@@ -178,7 +201,9 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<bool, FileError> {
     let temporary = beside(path, &format!(".{:016x}.tmp", u64::from_le_bytes(unique)));
     // Unlike a rename, a link never replaces what another process created meanwhile.
     match write(path, &temporary, text, &|_| Ok(()), |from, to| fs::hard_link(from, to)) {
-        Err(FileError::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(FileError::NotWritten { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+            Ok(false)
+        }
         result => result.map(|()| true),
     }
 }
@@ -231,7 +256,7 @@ fn write(
     })();
     // After a rename there is nothing to remove; after anything else nobody needs it.
     let _ = fs::remove_file(temporary);
-    written.map_err(FileError::io("write", path))?;
+    written.map_err(|source| FileError::NotWritten { path: path.to_owned(), source })?;
     flush_folder(path, hook)
         .map_err(|source| FileError::NotDurable { path: path.to_owned(), source })
 }

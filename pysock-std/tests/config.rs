@@ -252,7 +252,7 @@ fn bombs_and_junk_are_errors() {
     let error = ServerConfig::load(folder.path()).unwrap_err();
     assert!(matches!(error, ConfigError::File(FileError::NotAFile { .. })), "{error}");
     let error = ServerConfig::load(folder.path().join("no/server.yaml")).unwrap_err();
-    assert!(matches!(error, ConfigError::File(FileError::Io { .. })), "{error}");
+    assert!(error.to_string().contains("create its folder first"), "{error}");
 }
 
 /// Whatever is wrong around a secret, mistyped or misplaced, no eight characters of it are shown.

@@ -20,7 +20,7 @@ fn fill(path: &Path) -> State {
     let file = StateFile::open(path).unwrap();
     file.update(|s| {
         s.pin_server("LocalHost", 1234, key(1), &[1, 2])?;
-        s.pin_server("::1", 1234, key(2), &[])?;
+        s.pin_server("[::1]", 1234, key(2), &[])?;
         s.bind_name(name("kitchen"), key(3), 1_764_000_000)?;
         s.pin_peer(name("cellar"), key(4))?;
         s.use_invitation([5; 8], key(6))
@@ -216,6 +216,7 @@ mod unix {
         let file = StateFile::open(&link).unwrap();
         file.update(|s| s.bind_name(name("more"), key(9), 0)).unwrap().unwrap();
         assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert!(!folder.path().join("link.lock").exists(), "both names share one lock");
         assert_eq!(StateFile::open(&path).unwrap().read().unwrap().names.len(), 2);
     }
 
@@ -238,6 +239,8 @@ mod unix {
                 .output()
                 .unwrap();
             assert!(!output.status.success(), "{output:?}");
+            let said = String::from_utf8_lossy(&output.stdout).contains("NotWritten");
+            assert_eq!(said, !ignore.is_empty(), "{output:?}");
             let after = StateFile::open(&path).unwrap().read().unwrap();
             assert!(after.names.len() > old.names.len(), "it got some way");
             assert!(after.names.len() < 41, "but not to the end");

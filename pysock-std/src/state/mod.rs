@@ -76,7 +76,7 @@ pub struct AlreadyBound {
 
 /// What a server is remembered by: its address in lower case, a colon, its port.
 pub fn server_id(address: &str, port: u16) -> String {
-    let address = address.to_lowercase();
+    let address = address.trim_matches(['[', ']']).to_lowercase();
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
@@ -256,7 +256,9 @@ impl StateFile {
     /// As [`StateFile::read`], or the file could not be written; then the old one is intact, save for
     /// [`FileError::NotDurable`].
     pub fn update<R>(&self, change: impl FnOnce(&mut State) -> R) -> Result<R, StateError> {
-        let lock_path = file::beside(&self.path, ".lock");
+        // A link stays a link: what it points to is locked and replaced.
+        let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let lock_path = file::beside(&target, ".lock");
         // Kept afterwards: removing a lock file would let two processes lock two different files.
         let lock = file::private()
             .create(true)
@@ -274,8 +276,6 @@ impl StateFile {
                 let what = "it would not read back as it is".to_owned();
                 return Err(StateError::Unwritable { path: self.path.clone(), what });
             }
-            // A link stays a link: what it points to is replaced.
-            let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
             let fault = self.fault.as_deref();
             file::replace(&target, &text, &|step| fault.map_or(Ok(()), |fault| fault(step)))?;
         }

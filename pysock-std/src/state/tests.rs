@@ -42,7 +42,7 @@ fn an_error_at_any_step_leaves_the_old_state_or_the_new() {
             StateError::File(FileError::NotDurable { .. }) => {
                 assert_eq!((failing, names(&after).len()), (Step::FlushFolder, 2));
             }
-            StateError::File(FileError::Io { source, .. }) => {
+            StateError::File(FileError::NotWritten { source, .. }) => {
                 assert_eq!(source.kind(), io::ErrorKind::StorageFull);
                 assert_eq!(after, old, "{failing:?}");
             }
