@@ -1,1 +1,8 @@
-//! Placeholder while the core is being built.
+//! pysock on the desktop (being built).
+#![forbid(unsafe_code)]
+
+pub mod config;
+mod file;
+pub mod state;
+
+pub use file::FileError;

@@ -1,0 +1,111 @@
+//! The client's options.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use pysock_proto::{Identity, Keypair, Name, Psk, PublicKey, RustCrypto, SecretKey};
+
+use super::{
+    ConfigError, Queue,
+    load::{self, File},
+    rule::{FilePath, Flag, Host, Maybe, NAME, OneOf, PUBLIC_KEY, Seconds, Whole},
+    table::{Section, Table, table},
+};
+
+/// What a client does about a server whose key it does not know. A *changed* key is always refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Refuse it: the key must be configured or remembered.
+    Pin,
+    /// Accept it, and remember it if [`ClientConfig::remember_server`] says so.
+    AcceptNew,
+    /// Ask the program.
+    Ask,
+}
+
+table! {
+    /// Everything a client needs to know.
+    pub struct ClientConfig from new(key: SecretKey) {
+        /// The client's identity.
+        key: SecretKey = key, load::SECRET_KEY;
+        /// The server's pre-shared key, or an invitation.
+        psk: Option<Psk> = None, Maybe(load::PSK);
+        /// The name to go under. Without one, the client is known by its key alone.
+        name: Option<Name> = None, Maybe(NAME);
+        /// The server's host name or IP address.
+        server: Option<String> = None, Maybe(Host);
+        /// The server's TCP port. Default 1234.
+        port: u16 = 1234, Whole { min: 1, max: u16::MAX };
+        /// What to do about a server that is not known yet. Default: accept it.
+        trust: Trust = Trust::AcceptNew, OneOf(&[
+            ("pin", Trust::Pin),
+            ("accept-new", Trust::AcceptNew),
+            ("ask", Trust::Ask),
+        ]);
+        /// The server's key, if it is known beforehand. No other one is then accepted.
+        server_key: Option<PublicKey> = None, Maybe(PUBLIC_KEY);
+        /// Whether to remember the key of an accepted server. Default true.
+        remember_server: bool = true, Flag;
+        /// How long TCP connect and handshake may take together. Default 10 s.
+        timeout: Duration = Duration::from_secs(10), Seconds;
+        /// Whether to connect again when a connection breaks. Default true.
+        reconnect: bool = true, Flag;
+        /// After how many seconds of silence the server counts as gone. Default 60.
+        idle_timeout: u16 = 60, Whole { min: 1, max: u16::MAX };
+        /// The longest record to receive, in bytes with its tag. Default 16384.
+        record_limit: u16 = 16_384, Whole { min: 256, max: u16::MAX };
+        /// The longest message to receive as a whole, in bytes. Default 16 MiB.
+        max_message: usize = 16 << 20, Whole { min: 1, max: 1 << 30 };
+        /// What waits to be sent to the server.
+        queue: Queue = Queue::new(), Section::<Queue>::new();
+        /// The file in which the client remembers servers and peers; `None`: only as long as it runs.
+        /// [`ClientConfig::load`] sets it to `client.state` beside `client.yaml`.
+        state: Option<PathBuf> = None, Maybe(FilePath);
+        /// Whether to log more. Changes nothing else.
+        debug: bool = false, Flag;
+    }
+}
+
+impl ClientConfig {
+    /// Reads the YAML file at `path`, or creates it with a fresh key if there is nothing by that name.
+    ///
+    /// Does blocking I/O. A relative `state:` is relative to the folder of the YAML.
+    ///
+    /// # Errors
+    /// Says what is wrong, where, and what to do about it.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        load::load(path.as_ref())
+    }
+
+    /// Applies the rules of the YAML to values that were set in code.
+    ///
+    /// # Errors
+    /// [`ConfigError::Option`] names the first option that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.hold()
+    }
+
+    /// The public half of the key: what a server's allow-list needs.
+    pub fn public_key(&self) -> PublicKey {
+        Keypair::<RustCrypto>::new(self.key.clone()).public()
+    }
+}
+
+impl File for ClientConfig {
+    const TEMPLATE: &'static str = include_str!("client.yaml");
+
+    fn start(key: SecretKey) -> Self {
+        Self::new(key)
+    }
+    fn key(&mut self) -> &mut SecretKey {
+        &mut self.key
+    }
+    fn state(&mut self) -> &mut Option<PathBuf> {
+        &mut self.state
+    }
+    fn check(&self) -> Result<(), ConfigError> {
+        self.check()
+    }
+}
