@@ -96,6 +96,11 @@ impl<B: AsMut<[u8]>> RxBuf<B> {
         self.mark.filled.saturating_sub(self.mark.head)
     }
 
+    /// Bytes of memory.
+    pub fn capacity(&mut self) -> usize {
+        self.memory.as_mut().len()
+    }
+
     /// Moves the bytes not yet consumed to other memory, such as a small owned remainder or a larger
     /// buffer, and leaves this one empty.
     ///
@@ -145,8 +150,8 @@ impl<'b> Rx<'b> {
 
     /// Refuses a record that can never be complete in this buffer.
     pub(crate) fn can_hold(&self, len: u16) -> Result<(), Error> {
-        let need = len.saturating_add(2);
-        if usize::from(need) > self.capacity { Err(Error::BufferTooSmall(need)) } else { Ok(()) }
+        let fits = usize::from(len).saturating_add(2) <= self.capacity;
+        if fits { Ok(()) } else { Err(Error::BufferTooSmall(len.saturating_add(2))) }
     }
 
     /// Says that the record at the front is decrypted: `len` bytes of plain text, then its tag.
@@ -198,6 +203,11 @@ impl<B: AsMut<[u8]> + AsRef<[u8]>> TxBuf<B> {
     /// Says that the first `n` bytes of [`sealed`](Self::sealed) were written.
     pub fn written(&mut self, n: usize) {
         self.lend().written(n);
+    }
+
+    /// Bytes of memory.
+    pub fn capacity(&self) -> usize {
+        self.memory.as_ref().len()
     }
 
     /// Whether neither sealed nor unsealed bytes are in it: the memory can serve another connection.

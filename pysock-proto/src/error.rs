@@ -81,6 +81,8 @@ sentences! {
         Handshake = "the handshake did not verify: wrong key, wrong pre-shared key, or tampering",
         /// A public key is a point of low order (RFC 7748 §6.1): the shared secret would be known to all.
         LowOrder = "the other side sent a public key of low order",
+        /// A public key is not encoded as RFC 7748 does: the same secret would have several identities.
+        KeyEncoding = "the other side sent a public key that is not canonically encoded",
         /// What a handshake message carries (limits, name) breaks the rules.
         Hello = "the other side announced limits or a name that break the rules",
         /// A decision was dropped, was made for another connection, or said no.
@@ -289,6 +291,12 @@ codes! {
         Cancelled = 8 "the sender stopped before the end",
         /// The destination is not one that this kind of message can have.
         BadDestination = 9 "this kind of message cannot go there",
+        /// The client has opened the channel already.
+        AlreadyOpen = 10 "the channel is open already",
+        /// The client has opened as many channels as it may.
+        TooMany = 11 "no further channel may be opened",
+        /// The source of a stream was lost before its end.
+        Incomplete = 12 "its source was lost before the end",
     }
 }
 

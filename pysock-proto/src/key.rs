@@ -45,6 +45,14 @@ impl PublicKey {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Whether the bytes are the one encoding that RFC 7748 §5 gives the point: less than 2^255 - 19. Others
+    /// would let one secret pass as several identities.
+    pub fn is_canonical(&self) -> bool {
+        let [first, middle @ .., last] = &self.0;
+        let above = *last == 0x7f && *first >= 0xed && middle.iter().all(|byte| *byte == 0xff);
+        *last <= 0x7f && !above
+    }
 }
 
 impl fmt::Display for PublicKey {
@@ -244,6 +252,12 @@ fn decode<const N: usize>(text: &str, hrp: &str) -> Result<[u8; N], KeyError> {
     if data.next().is_some() {
         return Err(KeyError::WrongLength);
     }
+    // Each key has one text: bits that only pad have to be zero.
+    let mut again = TextBuffer::default();
+    let _ = encode(&mut again, hrp, bytes.iter().copied());
+    if !again.as_str().eq_ignore_ascii_case(text) {
+        return Err(KeyError::Malformed);
+    }
     Ok(bytes)
 }
 
@@ -298,6 +312,26 @@ mod tests {
         assert_eq!(decode::<19>(valid, "abcdef"), Err(KeyError::WrongLength));
         assert_eq!(decode::<20>(valid, "pysock"), Err(KeyError::WrongKind));
         assert_eq!(decode::<20>(&valid.replace("7a", "7q"), "abcdef"), Err(KeyError::Malformed));
+    }
+
+    #[test]
+    fn each_key_has_one_encoding_and_one_text() {
+        let mut p = [0xff; 32];
+        (p[0], p[31]) = (0xed, 0x7f);
+        assert!(!PublicKey(p).is_canonical(), "p itself");
+        p[0] = 0xec;
+        assert!(PublicKey(p).is_canonical(), "p - 1");
+        assert!(!PublicKey([0x80; 32]).is_canonical(), "bit 255");
+        // The last of 52 characters of data carries one bit of the key and four that pad.
+        let text = PublicKey([0; 32]).to_string();
+        let data = text.as_bytes()[7..59].iter().map(|c| if *c == b'q' { 0u8 } else { 1 });
+        let padded =
+            data.enumerate().map(|(i, v)| bech32::Fe32::try_from(if i == 51 { 1 } else { v }));
+        let hrp = Hrp::parse(PUBLIC).unwrap();
+        let padded = padded.map(Result::unwrap).with_checksum::<Bech32m>(&hrp);
+        let padded: std::string::String = padded.chars().collect();
+        assert_ne!(padded, text);
+        assert_eq!(padded.parse::<PublicKey>(), Err(KeyError::Malformed));
     }
 
     #[test]

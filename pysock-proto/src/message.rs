@@ -4,7 +4,7 @@ use crate::id::{ChannelId, PeerId, RequestId};
 
 /// The other end of a message as a client sees it: its destination when sending, its source when receiving.
 /// A source is always what the server stamped, never what a message says of itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Party {
     /// The program that runs the server.
     Server,

@@ -154,7 +154,7 @@ impl Verify {
     }
 }
 
-/// A decision for a server: may this client come in? Dropping it ends the connection without a word.
+/// A decision for a server: may this client come in? Dropping it ends the connection.
 ///
 /// Bound to the handshake it came from, like [`Verify`].
 #[must_use = "dropping it rejects the client"]

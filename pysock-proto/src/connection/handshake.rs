@@ -82,6 +82,16 @@ pub(super) fn write_alert(tx: &mut Tx<'_>, why: Alert) {
     }
 }
 
+/// Takes an alert off the front, if one is there and complete.
+pub(super) fn read_alert(rx: &mut Rx<'_>) -> Option<Alert> {
+    if rx.announced() != Some((ALERT, true)) {
+        return None;
+    }
+    rx.take(LENGTH)?;
+    let [code] = *rx.take(ALERT.into())? else { return None };
+    Some(Alert::from_code(code))
+}
+
 impl Await {
     pub(super) fn new(ephemeral: Ephemeral, psk_required: bool) -> Self {
         Await { ephemeral, psk_required, asked: None }
@@ -185,19 +195,19 @@ impl Handshake {
             return Ok(None);
         }
         let Some((len, complete)) = rx.announced() else { return Ok(None) };
-        let is_alert = len == ALERT && !self.is_server();
-        if !is_alert && !self.fits(len) {
+        let may_be_alert = len == ALERT && !self.is_server();
+        if !may_be_alert && !self.fits(len) {
             return Err(Error::HandshakeLength(len));
         }
         rx.can_hold(len)?;
         if !complete {
             return Ok(None);
         }
+        if may_be_alert && let Some(why) = read_alert(rx) {
+            return Err(Error::Alert(why));
+        }
         rx.take(LENGTH);
         let message = rx.take(len.into()).ok_or(Error::HandshakeLength(len))?;
-        if let (true, [code]) = (is_alert, &*message) {
-            return Err(Error::Alert(Alert::from_code(*code)));
-        }
         let payload = self.noise.read::<C>(env.identity, message)?;
         let (key, bind) = (self.noise.remote(), bind(self.noise.hash()));
         match &self.client {

@@ -310,6 +310,14 @@ impl<C: Crypto> Connection<C> {
         }
     }
 
+    /// The caller leaves bytes unread on purpose (back-pressure): until now, the silence is its own doing. Call it
+    /// after a flush at the [`deadline`](Self::deadline); pings go on, so the other side stays content.
+    pub fn not_reading(&mut self, now: Instant) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.not_reading(now);
+        }
+    }
+
     /// When [`flush`](Self::flush) has to be called again although nothing arrives. Exact: no earlier call is needed.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {

@@ -1,6 +1,6 @@
 //! An open connection: which frames may come when, keep-alives, and the close.
 
-use super::{Env, Event, owed::Owed};
+use super::{Env, Event, handshake, owed::Owed};
 use crate::{
     buffer::{Rx, Tx},
     crypto::{Crypto, Suite},
@@ -107,9 +107,10 @@ impl Open {
         }
     }
 
-    /// Whether this error leaves anybody there to be told, in a sealed close.
+    /// Whether the other side itself has caused this error, so that it may be told in a sealed close. What
+    /// anybody on the path can cause says nothing: an authenticated close would stop a client for good.
     pub(super) fn may_say_why(&self, error: Error) -> bool {
-        !self.last_words && matches!(error, Error::RecordLength(_) | Error::Tag | Error::Frame(..))
+        !self.last_words && matches!(error, Error::Frame(..))
     }
 
     pub(super) fn fail(&mut self) {
@@ -150,6 +151,11 @@ impl Open {
             Role::Client => self.idle / 2,
             Role::Server => (self.idle / 4).saturating_mul(3),
         }
+    }
+
+    /// Starts the measure of silence anew.
+    pub(super) fn not_reading(&mut self, now: Instant) {
+        (self.heard, self.pinged) = (now, false);
     }
 
     pub(super) fn deadline(&self, handshake_by: Instant) -> Instant {
@@ -195,6 +201,10 @@ impl Open {
             self.pings = self.pings.wrapping_add(1);
             self.owed.ping = Some(self.pings.to_be_bytes());
         }
+        if matches!(self.closing, Closing::Sent(_)) {
+            // Nothing follows a close.
+            return Ok(());
+        }
         let paid = self.owed.pay::<C>(&mut self.sealer, &mut self.streams, tx);
         match paid {
             // What found no room stays due.
@@ -223,6 +233,12 @@ impl Open {
         }
         let (owner, suite) = (self.sealer.owner, self.sealer.suite);
         if rx.open(owner)?.is_empty() {
+            if !self.admitted
+                && let Some(why) = handshake::read_alert(rx)
+            {
+                // The server could not verify message 3, and has no keys to say so.
+                return Err(Error::Alert(why));
+            }
             if !record::open::<C>(&mut self.incoming, suite, rx, ours.record, owner)? {
                 return Ok(None);
             }
@@ -274,11 +290,15 @@ impl Open {
         frame: Frame<'b>,
         ours: &Limits,
     ) -> Result<Option<Event<'b>>, FrameError> {
+        if frame == Frame::Skipped {
+            return Ok(None);
+        }
         let is_admission = matches!(frame, Frame::Welcome { .. } | Frame::Refused(_));
         if is_admission == self.admitted {
             return Err(FrameError::Admission);
         }
         Ok(Some(match frame {
+            Frame::Welcome { id: 0 | u32::MAX, .. } => return Err(FrameError::Body),
             Frame::Welcome { id, suites } => {
                 self.admitted = true;
                 Event::Welcome { id: PeerId(id), suites }

@@ -226,7 +226,7 @@ impl<C: Crypto> Connection<C> {
         id: ChannelId,
         result: Result<(), Failure>,
     ) -> Result<(), SendError> {
-        let failure = result.map_or_else(Failure::code, |()| 0);
+        let failure = result.map_or_else(|why| why.code().max(1), |()| 0);
         let body = control::encode(&control::Opened { id: id.0, failure });
         self.opened()?.answer::<C>(tx, types::OPENED, body.as_slice())
     }

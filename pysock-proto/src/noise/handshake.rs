@@ -154,6 +154,9 @@ impl HandshakeState {
                     let key =
                         self.symmetric.decrypt_and_hash::<C>(from).map_err(|_| Error::Handshake)?;
                     self.rs.copy_from_slice(key);
+                    if !self.remote().is_canonical() {
+                        return Err(Error::KeyEncoding);
+                    }
                 }
                 dh => self.mix_dh::<C>(*dh, identity)?,
             }

@@ -190,7 +190,11 @@ fn message<'b>(kind: u8, mut from: Reader<'b>) -> Option<Frame<'b>> {
     let channel = ChannelId(from.u16()?);
     let party = match kind & PARTY_FOLLOWS {
         0 => Party::Server,
-        _ => Party::from_wire(from.u32()?),
+        // One encoding for each message: the server is meant by saying nothing.
+        _ => match Party::from_wire(from.u32()?) {
+            Party::Server => return None,
+            party => party,
+        },
     };
     let kind = match kind & !(types::MESSAGE | PARTY_FOLLOWS) {
         0 => Kind::Message,

@@ -1,0 +1,371 @@
+//! The life of an open connection: one task that reads, writes and keeps time for it.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use pysock_proto::{CloseReason, Connection, Envelope, Error as Ended, Event, Refusal};
+use tokio::time::Instant;
+
+use super::{
+    C, Destination, Link, Receiving, far_away,
+    receiving::Budget,
+    sending::{Filled, Sending},
+};
+use crate::{
+    outbox::{Control, Ending, Outbox},
+    transfer::Origin,
+};
+
+/// What a connection may read before others have their turn, in bytes.
+const BURST: usize = 256 * 1024;
+/// How long this side tries to send what is queued and its close, once it is ending.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Something that has to be waited for before more is read.
+pub(crate) type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Whether reading may go on.
+pub(crate) enum Verdict {
+    Go,
+    /// A receiver is full: nothing more is read from this connection until it has room.
+    Wait(Wait),
+}
+
+/// What a side of a connection does with what arrives.
+pub(crate) trait Handler: Send {
+    /// A message, whole.
+    fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict;
+
+    /// A large message begins: what is to become of it?
+    fn begin(
+        &mut self,
+        envelope: Envelope,
+        length: Option<u64>,
+        origin: Origin,
+    ) -> (Destination, Verdict);
+
+    /// Anything else.
+    fn event(&mut self, event: Event<'_>);
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The other side closed, authenticated.
+    Closed(CloseReason),
+    /// The other side, a server, does not admit us, authenticated.
+    Refused(Refusal),
+    /// This side closed; `true` if the other confirmed that it had read everything.
+    Here(CloseReason, bool),
+    /// It broke, and nothing proves who did it.
+    Broken(Ended),
+    Io(io::Error),
+    /// The other side takes nothing: it was disconnected.
+    Stalled,
+}
+
+/// What a server or a client counts over all its connections.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) wakeups: AtomicU64,
+    pub(crate) received: AtomicU64,
+}
+
+/// What the life of a connection needs from outside.
+pub(crate) struct Surroundings {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) budget: Budget,
+    pub(crate) counters: Arc<Counters>,
+    /// How long the socket may take nothing at all.
+    pub(crate) stall: Duration,
+}
+
+struct Life<'a, H> {
+    link: &'a mut Link,
+    handler: &'a mut H,
+    around: &'a Surroundings,
+    sending: Sending,
+    receiving: Receiving,
+    blocked: Option<Wait>,
+    /// The other side may still send something.
+    reading: bool,
+    /// Bytes may be left that were received and not yet looked at.
+    leftover: bool,
+    closed: Option<End>,
+    ending: Option<(Ending, Instant)>,
+    stuck_since: Option<Instant>,
+}
+
+impl Link {
+    /// Lives until the connection is over. What was queued and not begun is back in the outbox then.
+    pub(crate) async fn live<H: Handler>(&mut self, handler: &mut H, around: &Surroundings) -> End {
+        let receiving = Receiving::new(around.budget.clone(), &around.outbox);
+        let mut life = Life {
+            link: self,
+            handler,
+            around,
+            sending: Sending::default(),
+            receiving,
+            blocked: None,
+            reading: true,
+            leftover: true,
+            closed: None,
+            ending: None,
+            stuck_since: None,
+        };
+        let end = loop {
+            match life.turn().await {
+                Ok(()) => {}
+                Err(end) => break end,
+            }
+        };
+        life.sending.give_back(&around.outbox);
+        if matches!(end, End::Broken(_)) {
+            self.farewell();
+        }
+        end
+    }
+}
+
+impl<H: Handler> Life<'_, H> {
+    /// One wake-up: read, write, wait.
+    async fn turn(&mut self) -> Result<(), End> {
+        self.around.counters.wakeups.fetch_add(1, Ordering::Relaxed);
+        let mut again = false;
+        if self.blocked.is_none() && self.reading {
+            again |= self.read()?;
+        }
+        again |= self.write()?;
+        if self.link.conn.is_over() && self.stuck_since.is_none() {
+            return Err(self.over());
+        }
+        if again {
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        self.link.rest();
+        self.wait().await
+    }
+
+    fn over(&mut self) -> End {
+        match (self.closed.take(), self.ending) {
+            (Some(end @ End::Refused(_)), _) => end,
+            (Some(_), Some((ending, _))) => End::Here(ending.why, true),
+            (Some(end), None) => end,
+            (None, Some((ending, _))) => End::Here(ending.why, false),
+            (None, None) => End::Broken(Ended::Ended),
+        }
+    }
+
+    /// Reads and handles what is there. `true`: there may be more, but others have their turn first.
+    fn read(&mut self) -> Result<bool, End> {
+        let mut total = 0;
+        loop {
+            if self.leftover {
+                self.handle()?;
+                if self.blocked.is_some() || !self.reading {
+                    return Ok(false);
+                }
+                self.leftover = false;
+            }
+            if total >= BURST {
+                return Ok(true);
+            }
+            match self.link.read() {
+                Ok(0) => {
+                    self.reading = false;
+                    return self.link.conn.end_of_input().map(|()| false).map_err(End::Broken);
+                }
+                Ok(n) => {
+                    total += n;
+                    self.leftover = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(End::Io(error)),
+            }
+        }
+    }
+
+    /// Handles what has been received.
+    fn handle(&mut self) -> Result<(), End> {
+        let Link { conn, rx, identity, clock, .. } = &mut *self.link;
+        let env = pysock_proto::Env { now: clock.now(), identity: &**identity };
+        let mut view = rx.lend();
+        while let Some(event) = conn.receive(&mut view, &env).map_err(End::Broken)? {
+            let verdict = match event {
+                Event::Message { envelope, bytes } => {
+                    self.around.counters.received.fetch_add(1, Ordering::Relaxed);
+                    self.handler.message(envelope, Bytes::copy_from_slice(bytes))
+                }
+                Event::Begin { stream, envelope, length } => {
+                    let origin = self.receiving.origin(stream);
+                    let (to, verdict) = self.handler.begin(envelope, length, origin);
+                    self.receiving.begin(stream, envelope, length, to, conn);
+                    verdict
+                }
+                Event::Chunk { stream, bytes } => {
+                    self.receiving.chunk(stream, bytes, conn);
+                    Verdict::Go
+                }
+                Event::End(stream) => match self.receiving.end(stream) {
+                    Some((envelope, bytes)) => {
+                        self.around.counters.received.fetch_add(1, Ordering::Relaxed);
+                        self.handler.message(envelope, bytes)
+                    }
+                    None => Verdict::Go,
+                },
+                Event::Aborted { stream, failure } => {
+                    self.receiving.aborted(stream, failure);
+                    Verdict::Go
+                }
+                Event::Stopped { stream, failure } => {
+                    self.sending.stopped(stream, failure, &self.around.outbox);
+                    Verdict::Go
+                }
+                Event::Closed(why) => {
+                    self.reading = false;
+                    self.closed = Some(End::Closed(why));
+                    Verdict::Go
+                }
+                Event::Refused(why) => {
+                    self.reading = false;
+                    self.closed = Some(End::Refused(why));
+                    Verdict::Go
+                }
+                Event::Credit(_) | Event::Handled => Verdict::Go,
+                other => {
+                    self.handler.event(other);
+                    Verdict::Go
+                }
+            };
+            if let Verdict::Wait(wait) = verdict {
+                self.blocked = Some(wait);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills, seals and writes as long as the socket takes it. `true`: more could go, but others have their turn first.
+    fn write(&mut self) -> Result<bool, End> {
+        let mut rounds = 0;
+        loop {
+            let filled = self.fill();
+            let now = self.link.clock.now();
+            let due = self.link.conn.deadline().is_some_and(|at| at <= now);
+            match self.link.flush() {
+                // Leaving bytes unread on purpose is no silence of the other side.
+                Ok(()) if due && self.blocked.is_some() => self.link.conn.not_reading(now),
+                Ok(()) => {}
+                Err(Ended::CloseTimeout) => return Err(self.over()),
+                Err(error) => return Err(End::Broken(error)),
+            }
+            let before = self.link.tx.sealed().len();
+            let stuck = self.link.write().map_err(End::Io)?;
+            let progress = self.link.tx.sealed().len() < before;
+            if stuck {
+                if progress || self.stuck_since.is_none() {
+                    self.stuck_since = Some(Instant::now());
+                }
+                return Ok(false);
+            }
+            self.stuck_since = None;
+            if filled == Filled::All {
+                return Ok(false);
+            }
+            rounds += 1;
+            if rounds == 8 {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Moves what is queued into the transmit buffer, and begins the close once it is due.
+    fn fill(&mut self) -> Filled {
+        let Link { conn, tx, .. } = &mut *self.link;
+        let outbox = &*self.around.outbox;
+        if self.ending.is_none() {
+            let asked = outbox.lock().ending;
+            self.ending = asked.map(|ending| (ending, Instant::now() + LINGER));
+        }
+        if conn.is_over() {
+            return Filled::All;
+        }
+        super::memory::borrow_tx(tx);
+        let receiving = &mut self.receiving;
+        let inward = |control, conn: &mut Connection<C>| match control {
+            Control::Consumed { stream, turn, bytes } => {
+                receiving.consumed((stream, turn), bytes, conn);
+            }
+            Control::Stop { stream, turn, why } => receiving.stop((stream, turn), why, conn),
+            _ => {}
+        };
+        if self.sending.control(conn, tx, outbox, inward) == Filled::Full {
+            return Filled::Full;
+        }
+        match self.ending {
+            Some((Ending { why, drain: false }, _)) => conn.close(why),
+            _ => {
+                if conn.is_open() && self.sending.fill(conn, tx, outbox) == Filled::Full {
+                    return Filled::Full;
+                }
+                if let Some((Ending { why, .. }, _)) = self.ending
+                    && self.sending.is_idle()
+                    && outbox.lock().queue.is_empty()
+                {
+                    conn.close(why);
+                }
+            }
+        }
+        Filled::All
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(&mut self) -> Result<(), End> {
+        let Link { socket, conn, clock, .. } = &*self.link;
+        let stuck = self.stuck_since;
+        let mut until = conn.deadline().map_or_else(far_away, |at| clock.at(at));
+        if let Some(since) = stuck {
+            until = until.min(since + self.around.stall);
+        }
+        if let Some((_, linger)) = self.ending {
+            until = until.min(linger);
+        }
+        let blocked = &mut self.blocked;
+        let mut unblocked = false;
+        tokio::select! {
+            ready = socket.readable(), if self.reading && blocked.is_none() => ready.map_err(End::Io)?,
+            ready = socket.writable(), if stuck.is_some() => ready.map_err(End::Io)?,
+            () = self.around.outbox.wake.notified() => {}
+            () = wait_for(blocked) => unblocked = true,
+            () = tokio::time::sleep_until(until) => {}
+        }
+        if unblocked {
+            (self.blocked, self.leftover) = (None, true);
+            return Ok(());
+        }
+        let now = Instant::now();
+        if stuck.is_some_and(|since| now >= since + self.around.stall) {
+            return Err(End::Stalled);
+        }
+        if self.ending.is_some_and(|(_, linger)| now >= linger) {
+            return Err(self.over());
+        }
+        Ok(())
+    }
+}
+
+/// Waits for what blocks, or for ever.
+async fn wait_for(blocked: &mut Option<Wait>) {
+    match blocked {
+        Some(wait) => wait.await,
+        None => std::future::pending().await,
+    }
+}

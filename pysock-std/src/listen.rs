@@ -1,0 +1,219 @@
+//! Where messages wait for the program: one bounded queue for each channel.
+
+use std::sync::Arc;
+
+use pysock_proto::{ChannelName, Failure};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::{
+    Error, Message, Sender,
+    link::{Destination, Verdict, WINDOW},
+    transfer::{self, Origin, Part, Parts},
+};
+
+/// What a waiting message costs beyond its data, in bytes.
+const OVERHEAD: usize = 256;
+
+/// The connection's end of a channel's queue.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    waiting: Waiting,
+    room: Arc<Semaphore>,
+    capacity: u32,
+}
+
+#[derive(Clone)]
+enum Waiting {
+    /// Messages are delivered whole.
+    Whole(mpsc::UnboundedSender<Message>),
+    /// Messages are handed on while they arrive.
+    Prefixes(mpsc::UnboundedSender<PrefixMessage>),
+}
+
+/// The program's end of a queue with whole messages.
+pub(crate) struct Queue {
+    messages: mpsc::UnboundedReceiver<Message>,
+}
+
+/// The program's end of a queue with messages that are still arriving.
+pub(crate) struct Prefixes {
+    messages: mpsc::UnboundedReceiver<PrefixMessage>,
+}
+
+fn sink(waiting: Waiting, capacity: usize) -> Sink {
+    let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).max(1);
+    // A semaphore of tokio takes less than a usize holds, and a queue far less than that.
+    let room = Arc::new(Semaphore::new((capacity as usize).min(Semaphore::MAX_PERMITS)));
+    Sink { waiting, room, capacity }
+}
+
+/// A queue in which messages of at most `capacity` bytes together wait.
+pub(crate) fn whole(capacity: usize) -> (Sink, Queue) {
+    let (queue, messages) = mpsc::unbounded_channel();
+    (sink(Waiting::Whole(queue), capacity), Queue { messages })
+}
+
+/// A queue of messages that are still arriving, each counted with what can have arrived of it.
+pub(crate) fn prefixes(capacity: usize) -> (Sink, Prefixes) {
+    let (queue, messages) = mpsc::unbounded_channel();
+    (sink(Waiting::Prefixes(queue), capacity), Prefixes { messages })
+}
+
+/// Something that holds its share of a queue until it is dropped.
+trait Shares: Send + 'static {
+    fn hold(&mut self, share: OwnedSemaphorePermit);
+}
+
+impl Shares for Message {
+    fn hold(&mut self, share: OwnedSemaphorePermit) {
+        self.share = Some(share);
+    }
+}
+
+impl Shares for PrefixMessage {
+    fn hold(&mut self, share: OwnedSemaphorePermit) {
+        self.share = Some(share);
+    }
+}
+
+impl Sink {
+    fn enqueue<T: Shares>(
+        &self,
+        queue: &mpsc::UnboundedSender<T>,
+        bytes: usize,
+        mut item: T,
+    ) -> Verdict {
+        let cost = bytes.saturating_add(OVERHEAD).min(self.capacity as usize) as u32;
+        if let Ok(share) = self.room.clone().try_acquire_many_owned(cost) {
+            item.hold(share);
+            // Without a listener it is dropped, and a request is answered with a failure.
+            let _ = queue.send(item);
+            return Verdict::Go;
+        }
+        let (room, queue) = (self.room.clone(), queue.clone());
+        Verdict::Wait(Box::pin(async move {
+            let share = tokio::select! {
+                share = room.acquire_many_owned(cost) => share.ok(),
+                () = queue.closed() => None,
+            };
+            if let Some(share) = share {
+                item.hold(share);
+                let _ = queue.send(item);
+            }
+        }))
+    }
+
+    /// Delivers a message, or says that reading has to wait until there is room.
+    pub(crate) fn deliver(&self, message: Message) -> Verdict {
+        let bytes = message.data.len();
+        match &self.waiting {
+            Waiting::Whole(queue) => self.enqueue(queue, bytes, message),
+            Waiting::Prefixes(queue) => {
+                // It came in one piece: nothing is missing of it.
+                let mut ends = transfer::parts(Some(bytes as u64), None, [None]);
+                let Some((to, parts)) = ends.pop() else { return Verdict::Go };
+                to.send(Part::Chunk(transfer::Chunk::local(message.data.clone())));
+                to.send(Part::End);
+                let prefix = PrefixMessage::new(message.sender.clone(), &message.channel, parts);
+                self.enqueue(queue, bytes, prefix)
+            }
+        }
+    }
+
+    /// What becomes of a large message that begins; `limit` is for one that is delivered whole.
+    pub(crate) fn begin(
+        &self,
+        sender: Sender,
+        channel: &ChannelName,
+        length: Option<u64>,
+        origin: Origin,
+        limit: usize,
+    ) -> (Destination, Verdict) {
+        let Waiting::Prefixes(queue) = &self.waiting else {
+            return (Destination::Collect { limit }, Verdict::Go);
+        };
+        let mut ends = transfer::parts(length, Some(origin), [None]);
+        match ends.pop() {
+            Some((to, parts)) if !queue.is_closed() => {
+                let prefix = PrefixMessage::new(sender, channel, parts);
+                let verdict = self.enqueue(queue, WINDOW as usize, prefix);
+                (Destination::Forward(vec![to]), verdict)
+            }
+            _ => (Destination::Refuse(Failure::NoChannel), Verdict::Go),
+        }
+    }
+}
+
+impl Queue {
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        self.messages.recv().await
+    }
+}
+
+impl Prefixes {
+    pub(crate) async fn next(&mut self) -> Option<PrefixMessage> {
+        self.messages.recv().await
+    }
+}
+
+/// A message that may still be arriving. What [`chunk`](Self::chunk) hands out is a *prefix*: authentic and in
+/// order, but complete only once it has given `None`.
+pub struct PrefixMessage {
+    sender: Sender,
+    channel: ChannelName,
+    parts: Parts,
+    complete: bool,
+    /// Its share of the queue it waited in.
+    share: Option<OwnedSemaphorePermit>,
+}
+
+impl PrefixMessage {
+    fn new(sender: Sender, channel: &ChannelName, parts: Parts) -> Self {
+        PrefixMessage { sender, channel: *channel, parts, complete: false, share: None }
+    }
+
+    /// Who sends it.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// The channel it comes by.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    /// Its length in bytes, if the sender declared it; the protocol guarantees it then.
+    pub fn length(&self) -> Option<u64> {
+        self.parts.length
+    }
+
+    /// The next bytes. `None`: the message is complete. The sender gets credit for more once the bytes were taken.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it will never be complete: throw away what came of it.
+    pub async fn chunk(&mut self) -> Result<Option<bytes::Bytes>, Error> {
+        if self.complete {
+            return Ok(None);
+        }
+        // Reading has begun: from here on its own credit bounds it.
+        self.share = None;
+        match self.parts.next().await {
+            Part::Chunk(chunk) => Ok(Some(chunk.bytes.clone())),
+            Part::End => {
+                self.complete = true;
+                Ok(None)
+            }
+            Part::Aborted(failure) => Err(Error::Failed { to: "this side".into(), failure }),
+        }
+    }
+}
+
+impl std::fmt::Debug for PrefixMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PrefixMessage")
+            .field("sender", &self.sender)
+            .field("channel", &self.channel)
+            .field("length", &self.length())
+            .finish_non_exhaustive()
+    }
+}

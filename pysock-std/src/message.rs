@@ -1,0 +1,258 @@
+//! Messages as programs see them: data, who sent it, whom to send it to.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use pysock_proto::{ChannelName, Name, Party, PeerInfo, PublicKey};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Error, reply::Replier};
+
+/// What a message says. Made from text, bytes, or with [`Data::value`] from any serializable type.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Data(pub(crate) Bytes);
+
+impl Data {
+    /// Encodes a value with postcard, the same on desktops and microcontrollers.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the type cannot be encoded.
+    pub fn value<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
+        let bytes = postcard::to_allocvec(value).map_err(|e| Error::Value(e.to_string()))?;
+        Ok(Data(bytes.into()))
+    }
+}
+
+impl From<&str> for Data {
+    fn from(text: &str) -> Self {
+        Data(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl From<&[u8]> for Data {
+    fn from(bytes: &[u8]) -> Self {
+        Data(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Data {
+    fn from(bytes: &[u8; N]) -> Self {
+        Data(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl From<String> for Data {
+    fn from(text: String) -> Self {
+        Data(text.into())
+    }
+}
+
+impl From<&String> for Data {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<Vec<u8>> for Data {
+    fn from(bytes: Vec<u8>) -> Self {
+        Data(bytes.into())
+    }
+}
+
+impl From<Bytes> for Data {
+    fn from(bytes: Bytes) -> Self {
+        Data(bytes)
+    }
+}
+
+/// Who sent a message: what the *server* says, who authenticated every client. A name with the key it is
+/// bound to; the key is the identity.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sender(pub(crate) Source);
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Server(PublicKey),
+    Peer(Arc<PeerInfo>),
+}
+
+impl Sender {
+    /// The name; a server has none.
+    pub fn name(&self) -> Option<&Name> {
+        match &self.0 {
+            Source::Server(_) => None,
+            Source::Peer(peer) => Some(&peer.name),
+        }
+    }
+
+    /// The identity.
+    pub fn key(&self) -> &PublicKey {
+        match &self.0 {
+            Source::Server(key) => key,
+            Source::Peer(peer) => &peer.key,
+        }
+    }
+
+    /// Whether it is the server itself.
+    pub fn is_server(&self) -> bool {
+        matches!(self.0, Source::Server(_))
+    }
+
+    pub(crate) fn party(&self) -> Party {
+        match &self.0 {
+            Source::Server(_) => Party::Server,
+            Source::Peer(peer) => Party::Peer(peer.id),
+        }
+    }
+}
+
+/// The name, or `server`.
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name().map_or("server", |name| name.as_str()))
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sender({self}, {})", self.key())
+    }
+}
+
+/// Whom to send to: a name, a key (also in its text form `pysock1…`), or the sender of a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target(pub(crate) Address);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Address {
+    Text(String),
+    Key(PublicKey),
+    Peer(Arc<PeerInfo>),
+    Server,
+}
+
+/// A client's name, or its key in text form.
+impl From<&str> for Target {
+    fn from(text: &str) -> Self {
+        match text.parse() {
+            Ok(key) => Target(Address::Key(key)),
+            Err(_) => Target(Address::Text(text.into())),
+        }
+    }
+}
+
+impl From<&String> for Target {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<&Name> for Target {
+    fn from(name: &Name) -> Self {
+        Target(Address::Text(name.as_str().into()))
+    }
+}
+
+impl From<PublicKey> for Target {
+    fn from(key: PublicKey) -> Self {
+        Target(Address::Key(key))
+    }
+}
+
+impl From<&Sender> for Target {
+    fn from(sender: &Sender) -> Self {
+        Target(match &sender.0 {
+            Source::Server(_) => Address::Server,
+            Source::Peer(peer) => Address::Peer(peer.clone()),
+        })
+    }
+}
+
+impl From<&PeerInfo> for Target {
+    fn from(peer: &PeerInfo) -> Self {
+        Target(Address::Peer(Arc::new(*peer)))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Address::Text(text) => fmt::Debug::fmt(text, f),
+            Address::Key(key) => fmt::Display::fmt(key, f),
+            Address::Peer(peer) => fmt::Debug::fmt(peer.name.as_str(), f),
+            Address::Server => f.write_str("the server"),
+        }
+    }
+}
+
+/// A message that arrived, whole.
+pub struct Message {
+    pub(crate) sender: Sender,
+    pub(crate) channel: ChannelName,
+    pub(crate) data: Bytes,
+    pub(crate) replier: Option<Replier>,
+    /// Its share of the queue it waited in, free again once the message is dropped.
+    pub(crate) share: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Message {
+    /// Who sent it.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// The channel it came by.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    /// What it says.
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// What it says, as text.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if it is not UTF-8.
+    pub fn text(&self) -> Result<&str, Error> {
+        std::str::from_utf8(&self.data).map_err(|e| Error::Value(format!("not text: {e}")))
+    }
+
+    /// What it says, decoded with postcard (see [`Data::value`]).
+    ///
+    /// # Errors
+    /// [`Error::Value`] if it is no such value, or has bytes left over.
+    pub fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        match postcard::take_from_bytes(&self.data) {
+            Ok((value, [])) => Ok(value),
+            Ok((_, rest)) => Err(Error::Value(format!("{} bytes too many", rest.len()))),
+            Err(e) => Err(Error::Value(e.to_string())),
+        }
+    }
+
+    /// Whether the sender waits for a reply. A request that is dropped without one is answered with a failure.
+    pub fn is_request(&self) -> bool {
+        self.replier.is_some()
+    }
+
+    /// Answers a request, once.
+    ///
+    /// # Errors
+    /// [`Error::NoRequest`] if it is none or was answered; [`Error::Disconnected`] if the connection is gone.
+    pub async fn reply(&mut self, data: impl Into<Data>) -> Result<(), Error> {
+        let replier = self.replier.take().ok_or(Error::NoRequest)?;
+        replier.reply(data.into()).await
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("sender", &self.sender)
+            .field("channel", &self.channel)
+            .field("bytes", &self.data.len())
+            .field("request", &self.is_request())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,301 @@
+//! The bounded queue of what one connection still has to send.
+//!
+//! Whoever sends to a client puts it here; the client's own task takes it out as the socket allows. A full queue
+//! makes its senders wait, and after a while the stated policy decides: see [`WhenFull`].
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use pysock_proto::{ChannelId, CloseReason, Envelope, Failure, Find, PeerInfo, StreamId};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    config::{Queue, WhenFull},
+    transfer::Parts,
+};
+
+/// What every queued item costs beyond its data, in bytes: its own size, roughly.
+const OVERHEAD: usize = 128;
+
+/// A message on its way out.
+pub(crate) struct Outgoing {
+    pub(crate) envelope: Envelope,
+    /// Who it is from, if it is not this side itself: announced to the receiver if need be.
+    pub(crate) from: Option<Arc<PeerInfo>>,
+    pub(crate) body: Body,
+    /// Which connection its peer numbers belong to; see [`Outbox::next_epoch`].
+    pub(crate) epoch: u64,
+    pub(crate) report: Report,
+}
+
+/// Who is told when a message does not get through.
+pub(crate) enum Report {
+    Nobody,
+    /// The client that sent it through this server, which knows it by this envelope.
+    Relay(Weak<Outbox>, Envelope),
+    /// The program on this side.
+    Program(Arc<dyn Fn(Envelope, Failure) + Send + Sync>, Envelope),
+}
+
+impl Report {
+    pub(crate) fn tell(self, why: Failure) {
+        match self {
+            Report::Nobody => {}
+            Report::Relay(outbox, envelope) => {
+                if let Some(outbox) = outbox.upgrade() {
+                    // A sender that does not even read failures misses them.
+                    let _ = outbox.try_push(Outgoing::failed(envelope, why));
+                }
+            }
+            Report::Program(tell, envelope) => tell(envelope, why),
+        }
+    }
+}
+
+pub(crate) enum Body {
+    Whole(Bytes),
+    Failed(Failure),
+    Parts(Parts),
+}
+
+impl Outgoing {
+    pub(crate) fn cost(&self) -> usize {
+        match &self.body {
+            Body::Whole(bytes) => bytes.len().saturating_add(OVERHEAD),
+            Body::Failed(_) | Body::Parts(_) => OVERHEAD,
+        }
+    }
+
+    /// Says that what `envelope` is about has failed.
+    pub(crate) fn failed(envelope: Envelope, why: Failure) -> Self {
+        let (body, report) = (Body::Failed(why), Report::Nobody);
+        Outgoing { envelope, from: None, body, epoch: 0, report }
+    }
+
+    /// Tells whoever cares that it did not get through.
+    pub(crate) fn fail(self, why: Failure) {
+        self.report.tell(why);
+        if let Body::Parts(parts) = self.body {
+            parts.refuse(why);
+        }
+    }
+}
+
+/// What the connection itself has to do; bounded by the protocol, so it needs no limit here.
+pub(crate) enum Control {
+    AnswerOpen(ChannelId, Result<(), Failure>),
+    AnswerFind(u16, Option<PeerInfo>),
+    OpenChannel(pysock_proto::ChannelName),
+    Find(u16, Find),
+    /// So many bytes of an incoming stream are dealt with.
+    Consumed {
+        stream: StreamId,
+        turn: u64,
+        bytes: usize,
+    },
+    /// Nobody wants the rest of an incoming stream.
+    Stop {
+        stream: StreamId,
+        turn: u64,
+        why: Failure,
+    },
+}
+
+/// How a connection is to be ended by this side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ending {
+    pub(crate) why: CloseReason,
+    /// Send what is queued first.
+    pub(crate) drain: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) control: VecDeque<Control>,
+    pub(crate) queue: VecDeque<Outgoing>,
+    bytes: usize,
+    /// Since when the queue has been too full for somebody.
+    full_since: Option<Instant>,
+    pub(crate) ending: Option<Ending>,
+}
+
+pub(crate) struct Outbox {
+    inner: Mutex<Inner>,
+    /// The connection's task has something to do.
+    pub(crate) wake: Notify,
+    /// Senders may try again.
+    room: Notify,
+    limits: Queue,
+    dropped: AtomicU64,
+    epoch: AtomicU64,
+}
+
+/// Why an item was not queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gone;
+
+impl Inner {
+    fn push(&mut self, item: Outgoing) {
+        self.bytes = self.bytes.saturating_add(item.cost());
+        self.queue.push_back(item);
+    }
+
+    /// Takes the next message out; [`Inner::settled`] gives its room back.
+    pub(crate) fn pop(&mut self) -> Option<Outgoing> {
+        self.queue.pop_front()
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: Queue) -> Self {
+        Outbox {
+            inner: Mutex::default(),
+            wake: Notify::new(),
+            room: Notify::new(),
+            limits,
+            dropped: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves the queue usable: it is consistent after every statement.
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Messages thrown away because the queue was full.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Bytes waiting.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().bytes
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// A new connection begins: numbers of peers that belong to the one before mean nothing any more.
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::AcqRel).wrapping_add(1)
+    }
+
+    pub(crate) fn control(&self, control: Control) {
+        self.lock().control.push_back(control);
+        self.wake.notify_one();
+    }
+
+    /// Ends the connection. The first reason stands.
+    pub(crate) fn end(&self, why: CloseReason, drain: bool) {
+        let mut inner = self.lock();
+        if inner.ending.is_none() {
+            inner.ending = Some(Ending { why, drain });
+        }
+        drop(inner);
+        self.wake.notify_one();
+        self.room.notify_waiters();
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.lock().ending.is_some()
+    }
+
+    /// An item that was popped is sent, or given up.
+    pub(crate) fn settle(&self, cost: usize) {
+        let mut inner = self.lock();
+        inner.bytes = inner.bytes.saturating_sub(cost);
+        if inner.full_since.is_some() && inner.bytes <= self.limits.bytes / 2 {
+            inner.full_since = None;
+            drop(inner);
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Queues without waiting. Gives the item back if there is no room and its sender should wait.
+    pub(crate) fn try_push(&self, item: Outgoing) -> Result<(), Option<Outgoing>> {
+        let mut inner = self.lock();
+        if inner.ending.is_some() {
+            drop(inner);
+            item.fail(Failure::NoPeer);
+            return Err(None);
+        }
+        let mut evicted = Vec::new();
+        // A message larger than the whole queue may pass when it has the queue for itself.
+        while inner.bytes > 0 && inner.bytes.saturating_add(item.cost()) > self.limits.bytes {
+            if self.limits.full != WhenFull::DropOldest {
+                inner.full_since.get_or_insert_with(Instant::now);
+                return Err(Some(item));
+            }
+            let Some(oldest) = inner.pop() else { break };
+            inner.bytes = inner.bytes.saturating_sub(oldest.cost());
+            evicted.push(oldest);
+        }
+        inner.push(item);
+        drop(inner);
+        self.dropped.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        for oldest in evicted {
+            oldest.fail(Failure::Busy);
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Queues, waiting for room as the policy says.
+    pub(crate) async fn push(&self, item: Outgoing) -> Result<(), Gone> {
+        let give_up = Instant::now() + self.limits.patience;
+        let mut item = Some(item);
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            let Some(waiting) = item.take() else { return Ok(()) };
+            match self.try_push(waiting) {
+                Ok(()) => return Ok(()),
+                Err(None) => return Err(Gone),
+                Err(back) => item = back,
+            }
+            let until = match self.limits.full {
+                WhenFull::Disconnect => self.too_slow_at().unwrap_or(give_up),
+                WhenFull::Block | WhenFull::DropOldest => give_up,
+            };
+            if tokio::time::timeout_at(until, room).await.is_ok() {
+                continue;
+            }
+            if self.limits.full == WhenFull::Disconnect {
+                tracing::debug!("a receiver reads too slowly and is disconnected");
+                self.end(CloseReason::TooSlow, false);
+            } else if let Some(item) = item.take() {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                item.fail(Failure::Busy);
+                return Ok(());
+            }
+        }
+    }
+
+    /// When this receiver counts as too slow, if it does not make room before.
+    fn too_slow_at(&self) -> Option<Instant> {
+        self.lock().full_since.map(|since| since + self.limits.patience)
+    }
+
+    /// The connection is gone for good: everything queued fails.
+    pub(crate) fn fail_all(&self, why: Failure) {
+        let mut inner = self.lock();
+        inner.ending.get_or_insert(Ending { why: CloseReason::Done, drain: false });
+        let queue = std::mem::take(&mut inner.queue);
+        inner.control.clear();
+        inner.bytes = 0;
+        drop(inner);
+        for item in queue {
+            item.fail(why);
+        }
+        self.room.notify_waiters();
+    }
+}

@@ -1,0 +1,384 @@
+//! What all connections of a server share: who is connected, which channels there are, who listens.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use pysock_proto::{
+    ChannelId, ChannelName, CloseReason, Envelope, Failure, Find, Keypair, Kind, Limits, Party,
+    PeerId, PeerInfo, RequestId,
+    registry::{Entry, Policy, Registry, Slot},
+    router::{Channel, ChannelEntry, Membership, Route, Router, Sender as Routed},
+};
+use tokio::sync::Notify;
+
+use super::Client;
+use crate::{
+    Error, Target,
+    config::{NamePolicy, ServerConfig},
+    grow::Grow,
+    link::{Budget, C, Clock, Counters},
+    listen::Sink,
+    message::Address,
+    outbox::{Outbox, Outgoing},
+    reply::Requests,
+    state::StateFile,
+};
+
+/// Channels that one client may open.
+const CHANNELS_PER_CLIENT: u16 = 1024;
+/// Requests that one client may have been asked and not answered.
+const ASKED: usize = 1024;
+/// Memory for incomplete messages of all clients together, in bytes, unless a single message may be larger.
+const BUDGET: usize = 256 << 20;
+
+pub(crate) type Names = Registry<Grow<Entry>, Grow<PeerId>>;
+type Channels = Router<Grow<ChannelEntry>, Grow<Membership>>;
+
+/// A client that is in.
+pub(crate) struct Session {
+    pub(crate) slot: Slot,
+    pub(crate) peer: Arc<PeerInfo>,
+    pub(crate) address: SocketAddr,
+    pub(crate) limits: Limits,
+    pub(crate) outbox: Arc<Outbox>,
+    /// Requests of other clients that it has to answer, by requester, channel and number.
+    asked: Mutex<HashMap<(PeerId, Channel, RequestId), ChannelId>>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        slot: Slot,
+        peer: PeerInfo,
+        address: SocketAddr,
+        limits: Limits,
+        outbox: Arc<Outbox>,
+    ) -> Self {
+        let asked = Mutex::default();
+        Session { slot, peer: Arc::new(peer), address, limits, outbox, asked }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<(PeerId, Channel, RequestId), ChannelId>> {
+        self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Notes that a client asks this one. `false`: it has too many requests to answer already.
+    fn ask(&self, requester: PeerId, channel: Channel, id: RequestId, local: ChannelId) -> bool {
+        let mut asked = self.asked();
+        if asked.len() >= ASKED {
+            return false;
+        }
+        asked.insert((requester, channel, id), local);
+        true
+    }
+
+    /// Whether this client was asked that, and has not answered yet.
+    fn answers(&self, requester: PeerId, channel: Channel, id: RequestId) -> bool {
+        self.asked().remove(&(requester, channel, id)).is_some()
+    }
+
+    pub(crate) fn fail(&self, envelope: Envelope, why: Failure) {
+        let _ = self.outbox.try_push(Outgoing::failed(envelope, why));
+    }
+}
+
+/// The tables of who and where.
+pub(crate) struct Tables {
+    pub(crate) names: Names,
+    channels: Channels,
+    pub(crate) sessions: HashMap<Slot, Arc<Session>>,
+    sinks: HashMap<Channel, (ChannelName, Sink)>,
+    next_slot: u32,
+}
+
+/// Where a message of a client goes.
+pub(crate) enum Way {
+    Listener(Channel, ChannelName, Option<Sink>),
+    /// To these clients, under these numbers of theirs.
+    Clients(Vec<(Arc<Session>, ChannelId)>),
+}
+
+pub(crate) struct Hub {
+    pub(crate) config: ServerConfig,
+    pub(crate) identity: Arc<Keypair<C>>,
+    pub(crate) clock: Clock,
+    pub(crate) state: Option<Arc<StateFile>>,
+    pub(crate) budget: Budget,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) requests: Requests,
+    tables: Mutex<Tables>,
+    closing: AtomicBool,
+    /// A session has ended.
+    pub(crate) left: Notify,
+    /// The server is shutting down.
+    pub(crate) stop: Notify,
+}
+
+impl Hub {
+    pub(crate) fn new(config: ServerConfig, state: Option<Arc<StateFile>>) -> Self {
+        let policy = match config.names {
+            NamePolicy::Open => Policy::Open,
+            NamePolicy::AllowList => Policy::AllowList,
+            NamePolicy::ClaimOnce => {
+                Policy::ClaimOnce { quota: u32::try_from(config.max_names).unwrap_or(u32::MAX) }
+            }
+        };
+        let tables = Tables {
+            names: Registry::new(policy, Grow::new(), Grow::new(), Grow::new()),
+            channels: Router::new(CHANNELS_PER_CLIENT, Grow::new(), Grow::new(), Grow::new()),
+            sessions: HashMap::new(),
+            sinks: HashMap::new(),
+            next_slot: 0,
+        };
+        Hub {
+            identity: crate::link::identity(&config.key),
+            clock: Clock::start(),
+            state,
+            budget: Budget::new(BUDGET.max(config.max_message)),
+            counters: Arc::default(),
+            requests: Requests::default(),
+            tables: Mutex::new(tables),
+            closing: AtomicBool::new(false),
+            left: Notify::new(),
+            stop: Notify::new(),
+            config,
+        }
+    }
+
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Asks every client to go, after what is queued for it.
+    pub(crate) fn begin_shutdown(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.stop.notify_waiters();
+        for session in self.tables().sessions.values() {
+            session.outbox.end(CloseReason::ShuttingDown, true);
+        }
+    }
+
+    /// Enters a client that was admitted, and tells the connection that it replaces.
+    pub(crate) fn enter(&self, session: &Arc<Session>, replaced: Option<Slot>) {
+        let mut tables = self.tables();
+        if let Some(old) = replaced {
+            tables.channels.drop_slot(old);
+            if let Some(old) = tables.sessions.get(&old) {
+                old.outbox.end(CloseReason::Replaced, false);
+            }
+        }
+        tables.sessions.insert(session.slot, session.clone());
+        if self.is_closing() {
+            session.outbox.end(CloseReason::ShuttingDown, true);
+        }
+    }
+
+    /// A connection is over: forgets it, and says to whoever waits for an answer from it that none will come.
+    pub(crate) fn leave(&self, session: &Session) {
+        let mut tables = self.tables();
+        tables.names.offline(session.peer.id, session.slot);
+        tables.channels.drop_slot(session.slot);
+        tables.sessions.remove(&session.slot);
+        let asked = std::mem::take(&mut *session.asked());
+        for ((requester, _, id), channel) in asked {
+            let slot = tables.names.get(requester).and_then(Entry::slot);
+            if let Some(requester) = slot.and_then(|slot| tables.sessions.get(&slot)) {
+                let party = Party::Peer(session.peer.id);
+                let envelope = Envelope { channel, party, kind: Kind::Request(id) };
+                requester.fail(envelope, Failure::Unknown);
+            }
+        }
+        drop(tables);
+        session.outbox.fail_all(Failure::NoPeer);
+        let peer = Party::Peer(session.peer.id);
+        self.requests.lose(|asked| asked.responder == peer);
+        self.left.notify_waiters();
+    }
+
+    /// Creates a channel with its listener.
+    pub(crate) fn create_channel(&self, name: &ChannelName, sink: Sink) -> Result<(), Error> {
+        let mut tables = self.tables();
+        let exists = || Error::ChannelExists(name.as_str().into());
+        let channel = match tables.channels.find(name) {
+            Some(channel) if tables.sinks.contains_key(&channel) => return Err(exists()),
+            Some(channel) => channel,
+            None => tables.channels.create(name).map_err(|_| exists())?,
+        };
+        tables.sinks.insert(channel, (*name, sink));
+        Ok(())
+    }
+
+    /// Creates a channel to which only clients listen.
+    pub(crate) fn declare_channel(&self, name: &ChannelName) {
+        // It may have been declared before; then there is nothing to do.
+        let _ = self.tables().channels.create(name);
+    }
+
+    pub(crate) fn open(
+        &self,
+        session: &Session,
+        id: ChannelId,
+        name: &ChannelName,
+    ) -> Result<(), Failure> {
+        let joined = self.tables().channels.join(session.slot, id, name);
+        joined.map(drop).map_err(|error| {
+            tracing::debug!(client = %session.peer.name, channel = %name, %error, "channel refused");
+            match error {
+                pysock_proto::router::JoinError::NoChannel => Failure::NoChannel,
+                pysock_proto::router::JoinError::AlreadyOpen(_) => Failure::AlreadyOpen,
+                _ => Failure::TooMany,
+            }
+        })
+    }
+
+    pub(crate) fn close_channel(&self, session: &Session, id: ChannelId) {
+        self.tables().channels.leave(session.slot, id);
+    }
+
+    pub(crate) fn find(&self, find: &Find) -> Option<PeerInfo> {
+        if !self.config.directory {
+            return None;
+        }
+        let tables = self.tables();
+        let entry = match find {
+            Find::Name(name) => tables.names.by_name(name),
+            Find::Key(key) => tables.names.by_key(key),
+            Find::After(peer) => tables.names.next_online_after(*peer),
+        };
+        entry.filter(|entry| entry.slot().is_some()).map(info)
+    }
+
+    /// Decides where a message of `session` goes, and keeps the books of requests and replies.
+    pub(crate) fn route(&self, session: &Session, envelope: &Envelope) -> Result<Way, Failure> {
+        let tables = self.tables();
+        let sender = Routed { slot: session.slot, peer: session.peer.id };
+        let channel =
+            tables.channels.resolve(session.slot, envelope.channel).ok_or(Failure::NoChannel)?;
+        let Envelope { channel: local, party, kind } = *envelope;
+        match tables.channels.route(&tables.names, sender, local, party, kind)? {
+            Route::Server(channel) => {
+                let (name, sink) = match tables.sinks.get(&channel) {
+                    Some((name, sink)) => (*name, Some(sink.clone())),
+                    None => return Err(Failure::NoResponder),
+                };
+                Ok(Way::Listener(channel, name, sink))
+            }
+            Route::Peer { peer, to } => {
+                let target = tables.sessions.get(&to.slot).ok_or(Failure::NoPeer)?;
+                match kind {
+                    Kind::Message => {}
+                    Kind::Request(id) => {
+                        if !target.ask(session.peer.id, channel, id, local) {
+                            return Err(Failure::Busy);
+                        }
+                    }
+                    Kind::Reply(id) => {
+                        if !session.answers(peer, channel, id) {
+                            return Err(Failure::BadDestination);
+                        }
+                    }
+                }
+                Ok(Way::Clients(vec![(target.clone(), to.local)]))
+            }
+            Route::Members(members) => Ok(Way::Clients(tables.sessions_of(members))),
+        }
+    }
+
+    /// A client says that it will not answer. Gives the requester, and how it knows the request.
+    pub(crate) fn failed(
+        &self,
+        session: &Session,
+        envelope: &Envelope,
+    ) -> Option<(Arc<Session>, Envelope)> {
+        let (Kind::Request(id), Party::Peer(requester)) = (envelope.kind, envelope.party) else {
+            return None;
+        };
+        let tables = self.tables();
+        let channel = tables.channels.resolve(session.slot, envelope.channel)?;
+        let local = session.asked().remove(&(requester, channel, id))?;
+        let slot = tables.names.get(requester)?.slot()?;
+        let party = Party::Peer(session.peer.id);
+        let envelope = Envelope { channel: local, party, kind: Kind::Request(id) };
+        Some((tables.sessions.get(&slot)?.clone(), envelope))
+    }
+
+    /// The server's own number of a channel that a connection has opened.
+    pub(crate) fn channel_of(&self, session: &Session, local: ChannelId) -> Option<Channel> {
+        self.tables().channels.resolve(session.slot, local)
+    }
+
+    /// Whom the program means.
+    pub(crate) fn resolve(&self, target: &Target) -> Result<PeerId, Error> {
+        let tables = self.tables();
+        let entry = match &target.0 {
+            Address::Peer(peer) => tables.names.get(peer.id),
+            Address::Key(key) => tables.names.by_key(key),
+            Address::Text(text) => {
+                let name =
+                    text.parse().map_err(|source| Error::Name { name: text.clone(), source })?;
+                tables.names.by_name(&name)
+            }
+            Address::Server => None,
+        };
+        let online = entry.filter(|entry| entry.slot().is_some());
+        let failure = Failure::NoPeer;
+        online.map(Entry::peer).ok_or_else(|| Error::Failed { to: target.to_string(), failure })
+    }
+
+    /// Where a message of the program goes: to one client, or to everyone on the channel.
+    pub(crate) fn route_from_program(
+        &self,
+        name: &ChannelName,
+        party: Party,
+        kind: Kind,
+    ) -> Result<(Channel, Vec<(Arc<Session>, ChannelId)>), Failure> {
+        let tables = self.tables();
+        let channel = tables.channels.find(name).ok_or(Failure::NoChannel)?;
+        match tables.channels.route_from_server(&tables.names, channel, party, kind)? {
+            Route::Peer { to, .. } => {
+                let session = tables.sessions.get(&to.slot).ok_or(Failure::NoPeer)?;
+                Ok((channel, vec![(session.clone(), to.local)]))
+            }
+            Route::Members(members) => Ok((channel, tables.sessions_of(members))),
+            Route::Server(_) => Err(Failure::BadDestination),
+        }
+    }
+
+    pub(crate) fn clients(&self) -> Vec<Client> {
+        let tables = self.tables();
+        let online = tables.names.online_after(PeerId(0));
+        let sessions = online.filter_map(|entry| tables.sessions.get(&entry.slot()?));
+        sessions.map(|session| Client::of(session)).collect()
+    }
+}
+
+impl Tables {
+    /// A number for a connection, never used before.
+    pub(crate) fn slot(&mut self) -> Option<Slot> {
+        let slot = Slot(self.next_slot);
+        self.next_slot = self.next_slot.checked_add(1)?;
+        Some(slot)
+    }
+
+    fn sessions_of(
+        &self,
+        members: pysock_proto::router::Members<'_>,
+    ) -> Vec<(Arc<Session>, ChannelId)> {
+        let sessions = members.filter_map(|m| Some((self.sessions.get(&m.slot)?.clone(), m.local)));
+        sessions.collect()
+    }
+}
+
+/// What others may know of a client.
+pub(crate) fn info(entry: &Entry) -> PeerInfo {
+    PeerInfo { id: entry.peer(), key: *entry.key(), name: *entry.name() }
+}

@@ -1,0 +1,371 @@
+//! One connection of a server: from the first byte to the admission, and what happens to what it sends.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use pysock_proto::{
+    Admission, CloseReason, Connection, Envelope, Event, Failure, Kind, Party, Refusal,
+    ServerSetup,
+    registry::{Claim, Slot},
+};
+use tokio::net::TcpStream;
+
+use super::{
+    doorman::Pass,
+    hub::{Hub, Session, Way},
+};
+use crate::{
+    Error, Message, Sender,
+    link::{self, Destination, End, Handler, Link, Surroundings, Verdict},
+    message::Source,
+    outbox::{Body, Control, Outbox, Outgoing, Report},
+    reply::{Asked, Replier},
+    transfer::{self, Origin},
+};
+
+/// Serves one connection until it is over.
+pub(super) async fn serve(hub: Arc<Hub>, socket: TcpStream, address: SocketAddr, pass: Pass) {
+    let limits = link::limits(hub.config.record_limit, hub.config.idle_timeout);
+    let by = hub.clock.now().after_millis(hub.config.handshake_timeout.as_millis() as u64);
+    let setup = ServerSetup { limits, psk_required: hub.config.psk.is_some() };
+    let ephemeral = match link::ephemeral() {
+        Ok(ephemeral) => ephemeral,
+        Err(error) => {
+            tracing::error!(%error, "a connection was turned away");
+            return;
+        }
+    };
+    let conn = Connection::server(&setup, ephemeral, by);
+    let mut link = Link::new(socket, conn, hub.identity.clone(), hub.clock);
+    let admission = match handshake(&hub, &mut link).await {
+        Ok(admission) => admission,
+        Err(error) => {
+            tracing::debug!(%address, %error, "no handshake");
+            link.farewell();
+            return;
+        }
+    };
+    let session = admit(&hub, &mut link, admission, address).await;
+    drop(pass);
+    let Some(session) = session else { return };
+    tracing::info!(client = %session.peer.name, key = %session.peer.key, %address, "connected");
+    let around = Surroundings {
+        outbox: session.outbox.clone(),
+        budget: hub.budget.clone(),
+        counters: hub.counters.clone(),
+        stall: std::time::Duration::from_secs(hub.config.idle_timeout.into()),
+    };
+    // Whatever ends this task, the client is gone then.
+    let leaving = Leaving { hub: &hub, session: &session };
+    let end = link.live(&mut Serving { hub: &hub, session: &session }, &around).await;
+    drop(leaving);
+    tracing::info!(client = %session.peer.name, %address, end = %Why(&end), "disconnected");
+}
+
+struct Leaving<'a> {
+    hub: &'a Hub,
+    session: &'a Session,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.hub.leave(self.session);
+    }
+}
+
+/// An end, for the log.
+struct Why<'a>(&'a End);
+
+impl std::fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            End::Closed(why) => write!(f, "the client closed: {why}"),
+            End::Here(why, _) => write!(f, "closed here: {why}"),
+            End::Refused(why) => write!(f, "refused: {why}"),
+            End::Broken(error) => write!(f, "{error}"),
+            End::Io(error) => write!(f, "{error}"),
+            End::Stalled => f.write_str("the client takes nothing"),
+        }
+    }
+}
+
+/// Everything up to the decision whether the client may come in.
+async fn handshake(hub: &Hub, link: &mut Link) -> Result<Admission, pysock_proto::Error> {
+    link.until(|event, conn, env| match event {
+        Event::PskWanted(request) => {
+            let psk = hub.config.psk.as_ref().filter(|psk| psk.hint() == request.hint());
+            conn.provide_psk(request, psk, env)?;
+            Ok(None)
+        }
+        Event::Admission(admission) => Ok(Some(admission)),
+        _ => Ok(None),
+    })
+    .await
+}
+
+/// A name that is held while the disk is written; free again if that fails or is cut off.
+struct Held<'a> {
+    hub: &'a Hub,
+    claim: Option<Claim>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.hub.tables().names.withdraw(claim);
+        }
+    }
+}
+
+/// Decides, makes the decision durable, and only then tells the client.
+async fn admit(
+    hub: &Arc<Hub>,
+    link: &mut Link,
+    admission: Admission,
+    address: SocketAddr,
+) -> Option<Arc<Session>> {
+    match try_admit(hub, &admission).await {
+        Ok((slot, peer, replaced)) => {
+            let outbox = Arc::new(Outbox::new(hub.config.queue.clone()));
+            let limits = *admission.limits();
+            let session = Arc::new(Session::new(slot, peer, address, limits, outbox));
+            // From here on the client counts as connected, and `Leaving` or this undoes it.
+            hub.enter(&session, replaced);
+            let env = link.env();
+            let (now, id) = (env.now, session.peer.id);
+            let identity = hub.identity.clone();
+            let env = pysock_proto::Env { now, identity: &*identity };
+            if let Err(error) = link.conn.admit(admission, id, &env) {
+                tracing::debug!(%error, "admission failed");
+                hub.leave(&session);
+                return None;
+            }
+            Some(session)
+        }
+        Err(why) => {
+            tracing::info!(
+                client = %admission.name(), key = %admission.key(), %address, %why, "refused"
+            );
+            let identity = hub.identity.clone();
+            let env = pysock_proto::Env { now: hub.clock.now(), identity: &*identity };
+            if link.conn.refuse(admission, why, &env).is_ok() {
+                link.farewell();
+            }
+            None
+        }
+    }
+}
+
+type Entered = (Slot, pysock_proto::PeerInfo, Option<Slot>);
+
+async fn try_admit(hub: &Arc<Hub>, admission: &Admission) -> Result<Entered, Refusal> {
+    if hub.is_closing() {
+        return Err(Refusal::ShuttingDown);
+    }
+    let (key, name) = (*admission.key(), *admission.name());
+    let (mut held, slot) = {
+        let mut tables = hub.tables();
+        let known = tables.names.by_key(&key).is_some_and(|entry| entry.slot().is_some());
+        if !known && tables.sessions.len() >= hub.config.max_clients {
+            return Err(Refusal::Full);
+        }
+        let slot = tables.slot().ok_or(Refusal::Full)?;
+        let claim = tables.names.claim(&key, &name)?;
+        (Held { hub, claim: Some(claim) }, slot)
+    };
+    let must_persist = held.claim.as_ref().is_some_and(Claim::must_persist);
+    if must_persist && let Some(state) = hub.state.clone() {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let stored = tokio::task::spawn_blocking(move || {
+            state.update(|state| state.bind_name(name, key, since))
+        });
+        match stored.await {
+            Ok(Ok(Ok(()))) => {}
+            // Another server with the same state file was faster.
+            Ok(Ok(Err(_))) => return Err(Refusal::NameTaken),
+            Ok(Err(error)) => {
+                tracing::error!(%error, client = %name, "the name could not be stored");
+                return Err(Refusal::Trouble);
+            }
+            Err(_) => return Err(Refusal::Trouble),
+        }
+    }
+    let mut tables = hub.tables();
+    let claim = held.claim.take().ok_or(Refusal::Trouble)?;
+    let admitted = tables.names.confirm(claim, slot)?;
+    let peer = pysock_proto::PeerInfo { id: admitted.peer, key, name };
+    Ok((slot, peer, admitted.replaced))
+}
+
+/// What a server does with what a client sends.
+struct Serving<'a> {
+    hub: &'a Arc<Hub>,
+    session: &'a Arc<Session>,
+}
+
+impl Serving<'_> {
+    fn sender(&self) -> Sender {
+        Sender(Source::Peer(self.session.peer.clone()))
+    }
+
+    /// A message of this client for another one, as the other one gets it: the source is what this server knows.
+    fn relayed(&self, envelope: &Envelope, local: pysock_proto::ChannelId, body: Body) -> Outgoing {
+        let report = match (envelope.party, envelope.kind) {
+            (Party::Peer(_), Kind::Message | Kind::Request(_)) => {
+                Report::Relay(Arc::downgrade(&self.session.outbox), *envelope)
+            }
+            _ => Report::Nobody,
+        };
+        Outgoing {
+            envelope: Envelope {
+                channel: local,
+                party: Party::Peer(self.session.peer.id),
+                kind: envelope.kind,
+            },
+            from: Some(self.session.peer.clone()),
+            body,
+            epoch: 0,
+            report,
+        }
+    }
+
+    /// Says why something was not routed. An unasked-for reply is nobody's business.
+    fn refused(&self, envelope: Envelope, why: Failure) {
+        tracing::debug!(client = %self.session.peer.name, ?envelope, %why, "not routed");
+        if !matches!(envelope.kind, Kind::Reply(_)) {
+            self.session.fail(envelope, why);
+        }
+    }
+}
+
+/// Queues for several receivers; waits for those that are full.
+fn spread(items: impl IntoIterator<Item = (Arc<Outbox>, Outgoing)>) -> Verdict {
+    let mut full = Vec::new();
+    for (outbox, item) in items {
+        if let Err(Some(item)) = outbox.try_push(item) {
+            full.push((outbox, item));
+        }
+    }
+    if full.is_empty() {
+        return Verdict::Go;
+    }
+    Verdict::Wait(Box::pin(async move {
+        for (outbox, item) in full {
+            // One that is gone meanwhile needs nothing any more.
+            let _ = outbox.push(item).await;
+        }
+    }))
+}
+
+impl Handler for Serving<'_> {
+    fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict {
+        match self.hub.route(self.session, &envelope) {
+            Ok(Way::Listener(channel, name, sink)) => {
+                let message = Message {
+                    sender: self.sender(),
+                    channel: name,
+                    data: bytes,
+                    replier: Replier::to(&self.session.outbox, &envelope),
+                    share: None,
+                };
+                if let Kind::Reply(id) = envelope.kind {
+                    let responder = Party::Peer(self.session.peer.id);
+                    let asked = Asked { responder, channel: channel.0, id };
+                    if !self.hub.requests.settle(asked, Ok(message)) {
+                        tracing::debug!(client = %self.session.peer.name, "a reply to no request");
+                    }
+                    return Verdict::Go;
+                }
+                sink.map_or(Verdict::Go, |sink| sink.deliver(message))
+            }
+            Ok(Way::Clients(to)) => spread(to.into_iter().map(|(session, local)| {
+                let item = self.relayed(&envelope, local, Body::Whole(bytes.clone()));
+                (session.outbox.clone(), item)
+            })),
+            Err(why) => {
+                self.refused(envelope, why);
+                Verdict::Go
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        envelope: Envelope,
+        length: Option<u64>,
+        origin: Origin,
+    ) -> (Destination, Verdict) {
+        let limit = self.hub.config.max_message;
+        match self.hub.route(self.session, &envelope) {
+            Ok(Way::Listener(_, name, Some(sink))) if envelope.kind == Kind::Message => {
+                sink.begin(self.sender(), &name, length, origin, limit)
+            }
+            // Requests and replies are delivered whole.
+            Ok(Way::Listener(..)) => (Destination::Collect { limit }, Verdict::Go),
+            Ok(Way::Clients(to)) => {
+                let wakes = to.iter().map(|(session, _)| Some(session.outbox.clone()));
+                let ends = transfer::parts(length, Some(origin), wakes);
+                let mut senders = Vec::with_capacity(ends.len());
+                let mut items = Vec::with_capacity(ends.len());
+                for ((sender, parts), (session, local)) in ends.into_iter().zip(&to) {
+                    senders.push(sender);
+                    let item = self.relayed(&envelope, *local, Body::Parts(parts));
+                    items.push((session.outbox.clone(), item));
+                }
+                (Destination::Forward(senders), spread(items))
+            }
+            Err(why) => {
+                self.refused(envelope, why);
+                (Destination::Refuse(why), Verdict::Go)
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Open { id, name } => {
+                let result = self.hub.open(self.session, id, &name);
+                self.session.outbox.control(Control::AnswerOpen(id, result));
+            }
+            Event::Left(id) => self.hub.close_channel(self.session, id),
+            Event::Find { query, find } => {
+                let found = self.hub.find(&find);
+                self.session.outbox.control(Control::AnswerFind(query, found));
+            }
+            Event::Failed { envelope, failure } => self.failed(&envelope, failure),
+            _ => {}
+        }
+    }
+}
+
+impl Serving<'_> {
+    /// The client says that it will not answer a request.
+    fn failed(&self, envelope: &Envelope, why: Failure) {
+        if let Some((requester, envelope)) = self.hub.failed(self.session, envelope) {
+            requester.fail(envelope, why);
+            return;
+        }
+        if let (Kind::Request(id), Party::Server) = (envelope.kind, envelope.party)
+            && let Some(channel) = self.hub.channel_of(self.session, envelope.channel)
+        {
+            let responder = Party::Peer(self.session.peer.id);
+            let asked = Asked { responder, channel: channel.0, id };
+            self.hub.requests.settle(asked, Err(why));
+        }
+    }
+}
+
+/// Ends the connection of a client on the operator's word.
+pub(super) fn kick(hub: &Hub, target: &crate::Target) -> Result<(), Error> {
+    let peer = hub.resolve(target)?;
+    let tables = hub.tables();
+    let slot = tables.names.get(peer).and_then(pysock_proto::registry::Entry::slot);
+    if let Some(session) = slot.and_then(|slot| tables.sessions.get(&slot)) {
+        session.outbox.end(CloseReason::Kicked, false);
+    }
+    Ok(())
+}

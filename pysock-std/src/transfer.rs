@@ -1,0 +1,240 @@
+//! Large messages on their way through this process, in parts.
+//!
+//! The parts go from whoever produces them (a connection that receives a stream, or a program) to one or
+//! more consumers (connections that send it on, or a program). Memory stays bounded by credit: a producer on the
+//! network gets its credit back only when the last consumer is done with a part.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU8, Ordering},
+};
+
+use bytes::Bytes;
+use pysock_proto::{Failure, StreamId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::{
+    Data, Error,
+    outbox::{Control, Outbox},
+};
+
+/// Which stream of which connection the parts come from.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) outbox: Weak<Outbox>,
+    pub(crate) stream: StreamId,
+    /// Tells streams apart that had the same number one after the other.
+    pub(crate) turn: u64,
+}
+
+impl Origin {
+    fn tell(&self, control: Control) {
+        if let Some(outbox) = self.outbox.upgrade() {
+            outbox.control(control);
+        }
+    }
+}
+
+/// Gives credit back to the sender once the last copy is dropped.
+struct Grant {
+    origin: Origin,
+    bytes: usize,
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        let Origin { stream, turn, .. } = self.origin;
+        self.origin.tell(Control::Consumed { stream, turn, bytes: self.bytes });
+    }
+}
+
+/// A part of a large message.
+#[derive(Clone)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: Bytes,
+    /// Gives something back when the last copy is dropped: credit to a sender, or room to a writer.
+    _held: Option<Arc<dyn Send + Sync>>,
+}
+
+impl Chunk {
+    /// A part that came from the network.
+    pub(crate) fn received(bytes: Bytes, origin: Origin) -> Self {
+        let grant = Grant { origin, bytes: bytes.len() };
+        Chunk { bytes, _held: Some(Arc::new(grant)) }
+    }
+
+    /// A part that this program made.
+    pub(crate) fn local(bytes: Bytes) -> Self {
+        Chunk { bytes, _held: None }
+    }
+}
+
+/// What a consumer gets, in order. A channel that ends without `End` was cut.
+pub(crate) enum Part {
+    Chunk(Chunk),
+    End,
+    Aborted(Failure),
+}
+
+/// Why a consumer wants no more; 0: it does.
+#[derive(Default)]
+struct Verdict(AtomicU8);
+
+/// All consumers of one stream together: when the last is gone, its sender is told.
+struct Consumers {
+    origin: Option<Origin>,
+    verdict: Verdict,
+}
+
+impl Drop for Consumers {
+    fn drop(&mut self) {
+        if let Some(origin) = &self.origin {
+            let Origin { stream, turn, .. } = *origin;
+            let why = match self.verdict.0.load(Ordering::Acquire) {
+                0 => Failure::Cancelled,
+                code => Failure::from_code(code),
+            };
+            // If the stream has ended meanwhile, its turn is over and this means nothing.
+            origin.tell(Control::Stop { stream, turn, why });
+        }
+    }
+}
+
+/// The consumer's end.
+pub(crate) struct Parts {
+    parts: mpsc::UnboundedReceiver<Part>,
+    /// In bytes, if the sender declared it.
+    pub(crate) length: Option<u64>,
+    consumers: Arc<Consumers>,
+}
+
+/// The producer's end towards one consumer.
+pub(crate) struct PartsSender {
+    parts: mpsc::UnboundedSender<Part>,
+    /// The connection that has to be woken to send them on.
+    wake: Option<Arc<Outbox>>,
+}
+
+/// Makes the ends for one consumer for each of `wakes`.
+pub(crate) fn parts(
+    length: Option<u64>,
+    origin: Option<Origin>,
+    wakes: impl IntoIterator<Item = Option<Arc<Outbox>>>,
+) -> Vec<(PartsSender, Parts)> {
+    let consumers = Arc::new(Consumers { origin, verdict: Verdict::default() });
+    let ends = wakes.into_iter().map(|wake| {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let parts = Parts { parts: receiver, length, consumers: consumers.clone() };
+        (PartsSender { parts: sender, wake }, parts)
+    });
+    ends.collect()
+}
+
+impl Parts {
+    pub(crate) fn try_next(&mut self) -> Option<Part> {
+        match self.parts.try_recv() {
+            Ok(part) => Some(part),
+            Err(mpsc::error::TryRecvError::Empty) => None,
+            Err(mpsc::error::TryRecvError::Disconnected) => Some(Part::Aborted(Failure::Cancelled)),
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Part {
+        self.parts.recv().await.unwrap_or(Part::Aborted(Failure::Cancelled))
+    }
+
+    /// Wants no more of it.
+    pub(crate) fn refuse(self, why: Failure) {
+        self.consumers.verdict.0.store(why.code(), Ordering::Release);
+    }
+}
+
+impl PartsSender {
+    /// `false`: the consumer is gone.
+    pub(crate) fn send(&self, part: Part) -> bool {
+        let sent = self.parts.send(part).is_ok();
+        if let Some(outbox) = &self.wake {
+            outbox.wake.notify_one();
+        }
+        sent
+    }
+
+    pub(crate) async fn closed(&self) {
+        self.parts.closed().await;
+    }
+}
+
+impl Drop for PartsSender {
+    fn drop(&mut self) {
+        // Whoever sends the parts on has to notice that no more come.
+        if let Some(outbox) = &self.wake {
+            outbox.wake.notify_one();
+        }
+    }
+}
+
+/// Parts that a program has written and that wait for the network.
+const WRITTEN_AHEAD: usize = 8;
+
+/// A large message that the program writes bit by bit.
+///
+/// Dropping it without [`finish`](Self::finish) aborts it: the receiver throws away what it has.
+pub struct StreamWriter {
+    to: PartsSender,
+    room: Arc<Semaphore>,
+    target: String,
+}
+
+/// A part holds its place among those written ahead until it is sent.
+struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+/// Makes both ends of a message that the program writes.
+pub(crate) fn writer(
+    length: Option<u64>,
+    target: String,
+    wake: Arc<Outbox>,
+) -> (StreamWriter, Parts) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let consumers = Arc::new(Consumers { origin: None, verdict: Verdict::default() });
+    let parts = Parts { parts: receiver, length, consumers };
+    let to = PartsSender { parts: sender, wake: Some(wake) };
+    (StreamWriter { to, room: Arc::new(Semaphore::new(WRITTEN_AHEAD)), target }, parts)
+}
+
+impl StreamWriter {
+    /// Writes the next bytes; waits while the receiver is behind.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the receiver wants no more or is gone.
+    pub async fn write(&mut self, data: impl Into<Data>) -> Result<(), Error> {
+        let place = tokio::select! {
+            place = self.room.clone().acquire_owned() => place.map_err(|_| self.refused())?,
+            () = self.to.closed() => return Err(self.refused()),
+        };
+        let chunk = Chunk { bytes: data.into().0, _held: Some(Arc::new(Place(place))) };
+        if self.to.send(Part::Chunk(chunk)) { Ok(()) } else { Err(self.refused()) }
+    }
+
+    /// Ends the message. The receiver takes it for complete only now.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the receiver wants no more or is gone.
+    pub async fn finish(self) -> Result<(), Error> {
+        if !self.to.send(Part::End) {
+            return Err(self.refused());
+        }
+        // Until the last part is on its way, so that an error is still heard.
+        self.to.closed().await;
+        Ok(())
+    }
+
+    fn refused(&self) -> Error {
+        Error::Failed { to: self.target.clone(), failure: Failure::Cancelled }
+    }
+}
+
+impl std::fmt::Debug for StreamWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamWriter").field("to", &self.target).finish_non_exhaustive()
+    }
+}
