@@ -10,9 +10,9 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use independent::{Inputs, Key, Transcript, handshake, public, record, rekey};
 use pysock_proto::{
-    ChannelId, ChannelName, ClientSetup, CloseReason, Connection, Envelope, Ephemeral, Event,
-    Expect, Failure, Find, Fingerprint, Identity, Instant, Keypair, Kind, Limits, Name, Party,
-    PeerId, PeerInfo, Psk, RequestId, SecretKey, ServerSetup, StreamId, Suite,
+    Alert, ChannelId, ChannelName, ClientSetup, CloseReason, Connection, Envelope, Ephemeral,
+    Event, Expect, Failure, Find, Fingerprint, Identity, Instant, Keypair, Kind, Limits, Name,
+    Party, PeerId, PeerInfo, Psk, Refusal, RequestId, SecretKey, ServerSetup, StreamId, Suite,
 };
 use sim::{C, End, HANDSHAKE_BY, Half};
 
@@ -457,4 +457,36 @@ fn the_document_says_what_the_code_does() {
          PYSOCK_UPDATE_DOCS=1 cargo test -p pysock-proto --test worked_examples",
         line + 1
     );
+}
+
+/// The rows `| code | name |` of the section whose title begins with `title`.
+fn codes(document: &str, title: &str) -> Vec<(u8, String)> {
+    let (_, section) = document.split_once(&format!("\n{title}")).expect(title);
+    let table = section.lines().skip_while(|line| !line.starts_with("| code |")).skip(2);
+    table
+        .map_while(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let (code, name) = (cells.next()?, cells.next()?);
+            let code = match code.strip_prefix("0x") {
+                Some(digits) => u8::from_str_radix(digits, 16),
+                None => code.parse(),
+            };
+            Some((code.unwrap(), name.to_owned()))
+        })
+        .collect()
+}
+
+#[test]
+fn the_tables_of_codes_are_those_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PROTOCOL.md");
+    let document = fs::read_to_string(path).unwrap();
+    let check = |title: &str, name: fn(u8) -> String| {
+        let all = (0..=u8::MAX).map(|code| (code, name(code)));
+        let known: Vec<_> = all.filter(|(_, name)| !name.starts_with("Other")).collect();
+        assert_eq!(codes(&document, title), known, "{title}");
+    };
+    check("## 7 ", |code| format!("{:?}", Alert::from_code(code)));
+    check("## 8 ", |code| format!("{:?}", Refusal::from_code(code)));
+    check("### 13.4 ", |code| format!("{:?}", Failure::from_code(code)));
+    check("## 17 ", |code| format!("{:?}", CloseReason::from_code(code)));
 }
