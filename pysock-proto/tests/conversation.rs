@@ -77,9 +77,10 @@ fn farewell(client: &mut End, server: &mut End, chunk: usize) {
     client.conn.close(CloseReason::Done);
     let mut closed = None;
     client
-        .pump(server, chunk, |event, _| {
+        .pump(server, chunk, |event, end| {
             if let Event::Closed(why) = event {
                 closed = Some(why);
+                end.conn.close(CloseReason::Done);
             }
         })
         .unwrap();

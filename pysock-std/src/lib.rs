@@ -1,6 +1,7 @@
 //! pysock on the desktop (being built).
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod config;
 mod error;
 mod file;
@@ -16,6 +17,7 @@ mod transfer;
 mod wait;
 
 pub use bytes::Bytes;
+pub use client::Client;
 pub use error::Error;
 pub use file::FileError;
 pub use listen::PrefixMessage;

@@ -183,9 +183,12 @@ impl Outbox {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// A new connection begins: numbers of peers that belong to the one before mean nothing any more.
-    pub(crate) fn next_epoch(&self) -> u64 {
-        self.epoch.fetch_add(1, Ordering::AcqRel).wrapping_add(1)
+    /// A new connection begins: numbers of peers that belong to the one before mean nothing any more, and what the
+    /// one before had to do is replaced by `control`.
+    pub(crate) fn restart(&self, control: impl IntoIterator<Item = Control>) {
+        let mut inner = self.lock();
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        inner.control = control.into_iter().collect();
     }
 
     pub(crate) fn control(&self, control: Control) {
@@ -204,8 +207,9 @@ impl Outbox {
         self.room.notify_waiters();
     }
 
-    pub(crate) fn is_ending(&self) -> bool {
-        self.lock().ending.is_some()
+    /// How the connection is to be ended, if it is.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.lock().ending
     }
 
     /// An item that was popped is sent, or given up.

@@ -117,7 +117,8 @@ pub enum Event<'b> {
     Credit(StreamId),
     /// A record held nothing for the application. Keeps the work of one call at one record.
     Handled,
-    /// The other side closes. Everything that it sent before has been delivered.
+    /// The other side closes, and everything that it sent before has been delivered. It waits some seconds for
+    /// what this side still has to say; [`Connection::close`](crate::Connection::close) then answers.
     Closed(CloseReason),
 }
 

@@ -300,8 +300,9 @@ impl<C: Crypto> Connection<C> {
         result
     }
 
-    /// Begins the authenticated close: the next flush sends it behind everything sent before. The other side
-    /// answers once it has read all of it. During a handshake the connection is over at once.
+    /// Closes, authenticated, or answers the other side's close: the next flush sends it behind everything sent
+    /// before, and the other side answers once it has read all of it. During a handshake the connection is over
+    /// at once.
     pub fn close(&mut self, why: CloseReason) {
         match &mut self.phase {
             Phase::Open(open) => open.close(why),

@@ -119,7 +119,7 @@ impl Open {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.closing == Closing::No && !self.deaf
+        self.closing == Closing::No && !self.last_words
     }
 
     /// Whether the other side has said that nothing more will come.
@@ -308,7 +308,6 @@ impl Open {
                 Event::Refused(why)
             }
             Frame::Close(why) => {
-                self.close(CloseReason::Done);
                 self.deaf = true;
                 Event::Closed(why)
             }

@@ -85,7 +85,9 @@ impl Receiving {
     pub(crate) fn new(budget: Budget, outbox: &Arc<Outbox>) -> Self {
         let mut streams = Vec::new();
         streams.resize_with(pysock_proto::MAX_STREAMS.into(), || None);
-        Receiving { streams, turns: 0, budget, outbox: Arc::downgrade(outbox) }
+        // Turns of different connections differ, so that what is left of an old one means nothing to the next.
+        let turns = outbox.epoch() << 32;
+        Receiving { streams, turns, budget, outbox: Arc::downgrade(outbox) }
     }
 
     /// Where the parts of the stream that begins now come from.

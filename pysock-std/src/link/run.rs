@@ -99,6 +99,8 @@ struct Life<'a, H> {
     /// Bytes may be left that were received and not yet looked at.
     leftover: bool,
     closed: Option<End>,
+    /// This side began the close.
+    closed_here: bool,
     ending: Option<(Ending, Instant)>,
     stuck_since: Option<Instant>,
 }
@@ -117,6 +119,7 @@ impl Link {
             reading: true,
             leftover: true,
             closed: None,
+            closed_here: false,
             ending: None,
             stuck_since: None,
         };
@@ -157,8 +160,8 @@ impl<H: Handler> Life<'_, H> {
     fn over(&mut self) -> End {
         match (self.closed.take(), self.ending) {
             (Some(end @ End::Refused(_)), _) => end,
-            (Some(_), Some((ending, _))) => End::Here(ending.why, true),
-            (Some(end), None) => end,
+            (Some(_), Some((ending, _))) if self.closed_here => End::Here(ending.why, true),
+            (Some(end), _) => end,
             (None, Some((ending, _))) => End::Here(ending.why, false),
             (None, None) => End::Broken(Ended::Ended),
         }
@@ -232,6 +235,8 @@ impl<H: Handler> Life<'_, H> {
                 Event::Closed(why) => {
                     self.reading = false;
                     self.closed = Some(End::Closed(why));
+                    // What is queued still goes out before the answer.
+                    self.around.outbox.end(CloseReason::Done, true);
                     Verdict::Go
                 }
                 Event::Refused(why) => {
@@ -294,6 +299,7 @@ impl<H: Handler> Life<'_, H> {
         if self.ending.is_none() {
             let asked = outbox.lock().ending;
             self.ending = asked.map(|ending| (ending, Instant::now() + LINGER));
+            self.closed_here = self.ending.is_some() && self.closed.is_none();
         }
         if conn.is_over() {
             return Filled::All;

@@ -1,0 +1,178 @@
+//! The life of a client: connected, lost, connected again, until there is proof that it should not be.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use pysock_proto::{ChannelName, Envelope, Event, Failure, Kind};
+
+use super::shared::{Shared, Status};
+use crate::{
+    Error, Message, Sender,
+    link::{self, Destination, End, Handler, Link, Surroundings, Verdict},
+    listen::Sink,
+    reply::Replier,
+    transfer::Origin,
+};
+
+/// The wait before the first new attempt, on average.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// The longest wait between attempts, on average.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A connection that lived so long makes the next wait short again.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// What the client's task ends with.
+pub(super) type Ended = Result<(), Error>;
+
+/// Keeps the client connected until it is closed, or told by the authenticated server to stay away.
+pub(super) async fn drive(shared: Arc<Shared>, link: Link) -> Ended {
+    let ended = keep_connected(&shared, link).await;
+    match &ended {
+        Ok(()) => shared.end("it was closed"),
+        Err(error) => {
+            tracing::info!(%error, "the client is over");
+            shared.end(&error.to_string());
+        }
+    }
+    ended
+}
+
+async fn keep_connected(shared: &Arc<Shared>, first: Link) -> Ended {
+    let mut link = first;
+    let mut wait = FIRST_WAIT;
+    loop {
+        let since = tokio::time::Instant::now();
+        shared.begin_connection();
+        shared.status.send_replace(Status::Connected);
+        let end = live(shared, &mut link).await;
+        drop(link);
+        shared.lose_connection();
+        let mut why = match end {
+            End::Here(_, true) => return Ok(()),
+            End::Here(_, false) => return Err(Error::Disconnected),
+            End::Closed(why) => Error::Closed(why),
+            End::Refused(reason) => Error::Refused { name: shared.name.as_str().into(), reason },
+            End::Broken(source) => Error::Handshake { address: shared.address(), source },
+            End::Io(source) => Error::Connect { address: shared.address(), source },
+            End::Stalled => Error::Disconnected,
+        };
+        if since.elapsed() >= SETTLED {
+            wait = FIRST_WAIT;
+        }
+        link = loop {
+            let final_word = match &why {
+                Error::Closed(_) | Error::Refused { .. } => !why.is_temporary(),
+                // What nothing authenticated says is tried again; what only the operator can mend is not.
+                Error::Config(_)
+                | Error::State(_)
+                | Error::Entropy(_)
+                | Error::UnknownServer { .. } => true,
+                _ => false,
+            };
+            if final_word || !shared.config.reconnect {
+                return Err(why);
+            }
+            tracing::info!(error = %why, "connecting again");
+            shared.status.send_replace(Status::Reconnecting(why.to_string().into()));
+            if !pause(shared, jittered(wait)).await {
+                return Err(Error::Disconnected);
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+            match shared.connect().await {
+                Ok(link) => break link,
+                Err(error) => why = error,
+            }
+        };
+    }
+}
+
+/// Between half and one and a half of `wait`, so that a thousand clients do not return in step.
+fn jittered(wait: Duration) -> Duration {
+    let random = link::random::<1>().map_or(128, |[byte]| byte);
+    wait.mul_f64(0.5 + f64::from(random) / 256.0)
+}
+
+/// Waits. `false`: the program has closed the client meanwhile.
+async fn pause(shared: &Shared, wait: Duration) -> bool {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        if shared.outbox.ending().is_some() {
+            return false;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => return true,
+            () = shared.outbox.wake.notified() => {}
+        }
+    }
+}
+
+async fn live(shared: &Arc<Shared>, link: &mut Link) -> End {
+    let around = Surroundings {
+        outbox: shared.outbox.clone(),
+        budget: shared.budget.clone(),
+        counters: shared.counters.clone(),
+        stall: Duration::from_secs(shared.config.idle_timeout.into()),
+    };
+    link.live(&mut Listening { shared }, &around).await
+}
+
+/// What a client does with what its server sends.
+struct Listening<'a> {
+    shared: &'a Arc<Shared>,
+}
+
+impl Listening<'_> {
+    /// Whoever sent it, and where it is to go.
+    fn place(&self, envelope: &Envelope) -> Result<(Sender, ChannelName, Sink), Failure> {
+        let (name, sink) = self.shared.sink(envelope.channel).ok_or(Failure::NoChannel)?;
+        let sender = self.shared.sender(envelope.party).ok_or(Failure::NoPeer)?;
+        Ok((sender, name, sink))
+    }
+}
+
+impl Handler for Listening<'_> {
+    fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict {
+        let replier = Replier::to(&self.shared.outbox, &envelope);
+        match self.place(&envelope) {
+            Ok((sender, channel, sink)) => {
+                let message = Message { sender, channel, data: bytes, replier, share: None };
+                if matches!(envelope.kind, Kind::Reply(_)) {
+                    self.shared.replied(&envelope, Ok(message));
+                    return Verdict::Go;
+                }
+                sink.deliver(message)
+            }
+            Err(why) => {
+                // A request is answered with a failure as its replier is dropped.
+                tracing::debug!(?envelope, %why, "a message for nobody");
+                Verdict::Go
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        envelope: Envelope,
+        length: Option<u64>,
+        origin: Origin,
+    ) -> (Destination, Verdict) {
+        let limit = self.shared.config.max_message;
+        match self.place(&envelope) {
+            Ok((sender, name, sink)) if envelope.kind == Kind::Message => {
+                sink.begin(sender, &name, length, origin, limit)
+            }
+            Ok(_) => (Destination::Collect { limit }, Verdict::Go),
+            Err(why) => (Destination::Refuse(why), Verdict::Go),
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Opened { id, result } => self.shared.opened(id, result),
+            Event::Found { query, peer } => self.shared.found(query, peer),
+            Event::Peer(peer) => self.shared.announced(peer),
+            Event::Failed { envelope, failure } => self.shared.failed(envelope, failure),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! What a client keeps across its connections: channels, queues, and whoever waits for an answer.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+use pysock_proto::{
+    ChannelId, ChannelName, Envelope, Failure, Find, Keypair, Kind, Limits, Name, Party, PeerId,
+    PeerInfo, PublicKey,
+};
+use tokio::sync::{oneshot, watch};
+
+use super::{Ask, Undelivered};
+use crate::{
+    Error, Sender, Target,
+    config::ClientConfig,
+    link::{Budget, C, Clock, Counters},
+    listen::Sink,
+    message::{Address, Source},
+    outbox::{Body, Control, Outbox, Outgoing, Report},
+    reply::{Asked, Outcome, Requests},
+    state::StateFile,
+};
+
+/// Failures that are kept for a program that asks late.
+const FAILURES: usize = 64;
+/// Peers whose numbers a client keeps in mind for sending.
+const DIRECTORY: usize = 1024;
+/// Memory for incomplete messages, in bytes, unless a single message may be larger.
+const BUDGET: usize = 64 << 20;
+
+/// How far the opening of a channel has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Opening {
+    Asked,
+    Open,
+    Refused(Failure),
+}
+
+pub(super) struct Entry {
+    pub(super) name: ChannelName,
+    /// `None` once nobody can listen any more.
+    pub(super) sink: Option<Sink>,
+    pub(super) opening: watch::Sender<Opening>,
+}
+
+/// How a client is doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Status {
+    /// Connected and admitted.
+    Connected,
+    /// The connection was lost; another one is being made. Says why the last attempt failed.
+    Reconnecting(Arc<str>),
+    /// Over for good. Says why.
+    Ended(Arc<str>),
+}
+
+/// Who the server has said its clients are. Numbers are good for one connection only.
+#[derive(Default)]
+struct Directory {
+    /// The last ones announced as senders, latest last.
+    announced: VecDeque<Arc<PeerInfo>>,
+    by_name: HashMap<Name, PeerInfo>,
+    by_key: HashMap<PublicKey, PeerInfo>,
+}
+
+pub(super) struct Shared {
+    pub(super) config: ClientConfig,
+    pub(super) name: Name,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) identity: Arc<Keypair<C>>,
+    pub(super) clock: Clock,
+    pub(super) state: Option<Arc<StateFile>>,
+    pub(super) ask: Option<Arc<Ask>>,
+    /// The key that the server has to have.
+    pub(super) pinned: Mutex<Option<PublicKey>>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) budget: Budget,
+    pub(super) counters: Arc<Counters>,
+    pub(super) requests: Requests,
+    pub(super) status: watch::Sender<Status>,
+    channels: Mutex<Vec<Entry>>,
+    finds: Mutex<HashMap<u16, oneshot::Sender<Option<PeerInfo>>>>,
+    next_find: AtomicU16,
+    directory: Mutex<Directory>,
+    failures: Mutex<VecDeque<Undelivered>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Shared {
+    pub(super) fn new(
+        config: ClientConfig,
+        name: Name,
+        (host, port): (String, u16),
+        state: Option<Arc<StateFile>>,
+        pinned: Option<PublicKey>,
+        ask: Option<Arc<Ask>>,
+    ) -> Self {
+        Shared {
+            identity: crate::link::identity(&config.key),
+            clock: Clock::start(),
+            outbox: Arc::new(Outbox::new(config.queue.clone())),
+            budget: Budget::new(BUDGET.max(config.max_message)),
+            counters: Arc::default(),
+            requests: Requests::default(),
+            status: watch::Sender::new(Status::Reconnecting("not connected yet".into())),
+            pinned: Mutex::new(pinned),
+            channels: Mutex::default(),
+            finds: Mutex::default(),
+            next_find: AtomicU16::new(0),
+            directory: Mutex::default(),
+            failures: Mutex::default(),
+            config,
+            name,
+            host,
+            port,
+            state,
+            ask,
+        }
+    }
+
+    pub(super) fn address(&self) -> String {
+        crate::state::server_id(&self.host, self.port)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        crate::link::limits(self.config.record_limit, self.config.idle_timeout)
+    }
+
+    pub(super) fn pinned(&self) -> Option<PublicKey> {
+        *locked(&self.pinned)
+    }
+
+    /// A new connection is open: channels are opened again in the same order, so they keep their numbers.
+    pub(super) fn begin_connection(&self) {
+        *locked(&self.directory) = Directory::default();
+        locked(&self.finds).clear();
+        let channels = locked(&self.channels);
+        self.outbox.restart(channels.iter().map(|entry| Control::OpenChannel(entry.name)));
+    }
+
+    /// The connection is lost: nobody knows what became of requests.
+    pub(super) fn lose_connection(&self) {
+        self.requests.lose(|_| true);
+        locked(&self.finds).clear();
+    }
+
+    /// There will be no further connection.
+    pub(super) fn end(&self, why: &str) {
+        self.status.send_replace(Status::Ended(why.into()));
+        self.outbox.fail_all(Failure::NoPeer);
+        self.lose_connection();
+        for entry in locked(&self.channels).iter_mut() {
+            entry.sink = None;
+            entry.opening.send_replace(Opening::Refused(Failure::NoPeer));
+        }
+    }
+
+    /// Adds a channel and asks the server for it. Numbers and questions stay in step under the lock.
+    pub(super) fn add_channel(
+        &self,
+        name: ChannelName,
+        sink: Sink,
+    ) -> Result<(ChannelId, watch::Receiver<Opening>), Error> {
+        let mut channels = locked(&self.channels);
+        let taken = channels.iter().any(|entry| entry.name == name && entry.sink.is_some());
+        if taken {
+            return Err(Error::ChannelExists(name.as_str().into()));
+        }
+        let id =
+            u16::try_from(channels.len()).map_err(|_| Error::NoChannel(name.as_str().into()))?;
+        let (opening, opened) = watch::channel(Opening::Asked);
+        channels.push(Entry { name, sink: Some(sink), opening });
+        self.outbox.control(Control::OpenChannel(name));
+        Ok((ChannelId(id), opened))
+    }
+
+    /// The listener of a channel is gone, or the server does not have the channel.
+    pub(super) fn drop_sink(&self, id: ChannelId) {
+        if let Some(entry) = locked(&self.channels).get_mut(usize::from(id.0)) {
+            entry.sink = None;
+        }
+    }
+
+    /// The open channel of that name.
+    pub(super) fn channel(&self, name: &ChannelName) -> Result<ChannelId, Error> {
+        let channels = locked(&self.channels);
+        let at = channels
+            .iter()
+            .rposition(|entry| entry.name == *name && *entry.opening.borrow() == Opening::Open);
+        let id = at.and_then(|at| u16::try_from(at).ok()).map(ChannelId);
+        id.ok_or_else(|| Error::NoChannel(name.as_str().into()))
+    }
+
+    pub(super) fn sink(&self, id: ChannelId) -> Option<(ChannelName, Sink)> {
+        let channels = locked(&self.channels);
+        let entry = channels.get(usize::from(id.0))?;
+        Some((entry.name, entry.sink.clone()?))
+    }
+
+    pub(super) fn opened(&self, id: ChannelId, result: Result<(), Failure>) {
+        if let Some(entry) = locked(&self.channels).get(usize::from(id.0)) {
+            let opening = result.map_or_else(Opening::Refused, |()| Opening::Open);
+            entry.opening.send_replace(opening);
+        }
+    }
+
+    /// Who a source is, as the server has announced it.
+    pub(super) fn sender(&self, party: Party) -> Option<Sender> {
+        match party {
+            Party::Server => Some(Sender(Source::Server(self.pinned()?))),
+            Party::Everyone => None,
+            Party::Peer(id) => {
+                let directory = locked(&self.directory);
+                let peer = directory.announced.iter().rev().find(|peer| peer.id == id)?;
+                Some(Sender(Source::Peer(peer.clone())))
+            }
+        }
+    }
+
+    pub(super) fn announced(&self, peer: PeerInfo) {
+        let mut directory = locked(&self.directory);
+        directory.announced.push_back(Arc::new(peer));
+        if directory.announced.len() > usize::from(self.limits().peers) {
+            directory.announced.pop_front();
+        }
+    }
+
+    pub(super) fn found(&self, query: u16, peer: Option<PeerInfo>) {
+        if let Some(waiting) = locked(&self.finds).remove(&query) {
+            let _ = waiting.send(peer);
+        }
+    }
+
+    /// Asks the server for a client.
+    pub(super) async fn find(&self, find: Find) -> Result<Option<PeerInfo>, Error> {
+        let (tell, found) = oneshot::channel();
+        let query = {
+            let mut finds = locked(&self.finds);
+            let free = (0..=u16::MAX)
+                .map(|_| self.next_find.fetch_add(1, Ordering::Relaxed))
+                .find(|query| !finds.contains_key(query));
+            let query = free.ok_or(Error::Disconnected)?;
+            finds.insert(query, tell);
+            query
+        };
+        self.outbox.control(Control::Find(query, find));
+        let timeout = self.config.timeout;
+        match tokio::time::timeout(timeout, found).await {
+            Ok(Ok(peer)) => Ok(peer),
+            Ok(Err(_)) => Err(Error::Disconnected),
+            Err(_) => {
+                locked(&self.finds).remove(&query);
+                Err(Error::NoReply { to: "the server".into(), timeout })
+            }
+        }
+    }
+
+    /// The number of a target on the present connection, and which connection that is.
+    pub(super) async fn resolve(&self, target: &Target) -> Result<(Party, u64), Error> {
+        let epoch = self.outbox.epoch();
+        let find = match &target.0 {
+            Address::Server => return Ok((Party::Server, epoch)),
+            // A number may be of an earlier connection; the key is what counts.
+            Address::Peer(peer) => Find::Key(peer.key),
+            Address::Key(key) => Find::Key(*key),
+            Address::Text(text) => {
+                let name = text.parse();
+                Find::Name(name.map_err(|source| Error::Name { name: text.clone(), source })?)
+            }
+        };
+        if let Some(peer) = self.look_up(&find) {
+            return Ok((Party::Peer(peer), epoch));
+        }
+        let failure = Failure::NoPeer;
+        let Some(peer) = self.find(find).await? else {
+            return Err(Error::Failed { to: target.to_string(), failure });
+        };
+        let mut directory = locked(&self.directory);
+        if directory.by_key.len() >= DIRECTORY {
+            (directory.by_key, directory.by_name) = Default::default();
+        }
+        directory.by_key.insert(peer.key, peer);
+        directory.by_name.insert(peer.name, peer);
+        Ok((Party::Peer(peer.id), epoch))
+    }
+
+    fn look_up(&self, find: &Find) -> Option<PeerId> {
+        let directory = locked(&self.directory);
+        let found = match find {
+            Find::Name(name) => directory.by_name.get(name),
+            Find::Key(key) => directory.by_key.get(key),
+            Find::After(_) => None,
+        };
+        found.map(|peer| peer.id)
+    }
+
+    /// A number stands for nobody any more.
+    fn forget(&self, party: Party) {
+        if let Party::Peer(id) = party {
+            let mut directory = locked(&self.directory);
+            directory.by_key.retain(|_, peer| peer.id != id);
+            directory.by_name.retain(|_, peer| peer.id != id);
+        }
+    }
+
+    pub(super) fn outgoing(
+        self: &Arc<Self>,
+        envelope: Envelope,
+        epoch: u64,
+        body: Body,
+    ) -> Outgoing {
+        let shared = Arc::downgrade(self);
+        let tell = move |envelope: Envelope, why| {
+            if let Some(shared) = shared.upgrade() {
+                shared.failed(envelope, why);
+            }
+        };
+        let report = Report::Program(Arc::new(tell), envelope);
+        Outgoing { envelope, from: None, body, epoch, report }
+    }
+
+    /// Something that this client sent did not get through.
+    pub(super) fn failed(&self, envelope: Envelope, why: Failure) {
+        if why == Failure::NoPeer {
+            self.forget(envelope.party);
+        }
+        match envelope.kind {
+            Kind::Request(id) => {
+                let asked =
+                    Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
+                self.requests.settle(asked, Err(why));
+            }
+            Kind::Reply(_) => tracing::debug!(%why, "a reply did not get through"),
+            Kind::Message => {
+                let name =
+                    locked(&self.channels).get(usize::from(envelope.channel.0)).map(|e| e.name);
+                tracing::info!(channel = ?name, to = ?envelope.party, %why, "a message did not get through");
+                let mut failures = locked(&self.failures);
+                if failures.len() >= FAILURES {
+                    failures.pop_front();
+                }
+                failures.push_back(Undelivered { channel: name, to: envelope.party, why });
+            }
+        }
+    }
+
+    pub(super) fn take_failures(&self) -> Vec<Undelivered> {
+        locked(&self.failures).drain(..).collect()
+    }
+
+    /// A reply arrived.
+    pub(super) fn replied(&self, envelope: &Envelope, outcome: Outcome) {
+        let Kind::Reply(id) = envelope.kind else { return };
+        let asked = Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
+        if !self.requests.settle(asked, outcome) {
+            tracing::debug!(?envelope, "a reply to no request");
+        }
+    }
+}
