@@ -1,8 +1,8 @@
 //! pysock on microcontrollers.
 //!
 //! The protocol itself is in [`proto`]: a state machine that needs no operating system, allocator, clock or random
-//! generator. A firmware can drive it directly today, from any source of bytes; the crate's own documentation
-//! begins with the loop that does it. What a chip has to bring along:
+//! generator. A firmware can drive it directly today, from any source of bytes; [`proto::Connection`] shows the
+//! loop that does it. What a chip has to bring along:
 //!
 //! - two byte arrays: for receiving as long as the record limit it announces plus two bytes
 //!   ([`proto::Limits::SMALL`] announces 512), for sending at least [`proto::MIN_TRANSMIT`] bytes;
