@@ -1,1 +1,21 @@
-//! Placeholder while the core is being built.
+//! pysock on microcontrollers.
+//!
+//! The protocol itself is in [`proto`]: a state machine that needs no operating system, allocator, clock or random
+//! generator. A firmware can drive it directly today, from any source of bytes; [`proto::Connection`] shows the
+//! loop that does it. What a chip has to bring along:
+//!
+//! - two byte arrays: for receiving as long as the record limit it announces plus two bytes
+//!   ([`proto::Limits::SMALL`] announces 512), for sending at least [`proto::MIN_TRANSMIT`] bytes;
+//! - milliseconds since its reset, as a [`proto::Instant`];
+//! - 32 bytes of true randomness per connection, for a [`proto::Ephemeral`], which may be made ahead of time;
+//! - a long-term key of its own, behind [`proto::Identity`]: in memory, or inside a secure element.
+//!
+//! This crate will hold what lies between that and real hardware, each piece optional:
+//!
+//! - drivers over the traits of `embedded-io` and `embedded-io-async`, blocking and async, sharing one body;
+//! - a client over a TCP socket of `smoltcp`;
+//! - keys and pins in flash: safe against power loss, and a damaged store refuses to start instead of starting anew.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub use pysock_proto as proto;
