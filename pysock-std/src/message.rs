@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use pysock_proto::{ChannelName, Name, Party, PeerInfo, PublicKey};
+use pysock_proto::{ChannelName, Name, PeerInfo, PublicKey};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Error, reply::Replier};
@@ -96,13 +96,6 @@ impl Sender {
     /// Whether it is the server itself.
     pub fn is_server(&self) -> bool {
         matches!(self.0, Source::Server(_))
-    }
-
-    pub(crate) fn party(&self) -> Party {
-        match &self.0 {
-            Source::Server(_) => Party::Server,
-            Source::Peer(peer) => Party::Peer(peer.id),
-        }
     }
 }
 

@@ -122,6 +122,8 @@ pub(crate) struct Inner {
     bytes: usize,
     /// Since when the queue has been too full for somebody.
     full_since: Option<Instant>,
+    /// Bytes that the socket has taken since patience last began.
+    taken: usize,
     pub(crate) ending: Option<Ending>,
 }
 
@@ -235,7 +237,9 @@ impl Outbox {
         // A message larger than the whole queue may pass when it has the queue for itself.
         while inner.bytes > 0 && inner.bytes.saturating_add(item.cost()) > self.limits.bytes {
             if self.limits.full != WhenFull::DropOldest {
-                inner.full_since.get_or_insert_with(Instant::now);
+                if inner.full_since.is_none() {
+                    (inner.full_since, inner.taken) = (Some(Instant::now()), 0);
+                }
                 return Err(Some(item));
             }
             let Some(oldest) = inner.pop() else { break };
@@ -254,7 +258,6 @@ impl Outbox {
 
     /// Queues, waiting for room as the policy says.
     pub(crate) async fn push(&self, item: Outgoing) -> Result<(), Gone> {
-        let give_up = Instant::now() + self.limits.patience;
         let mut item = Some(item);
         loop {
             let room = self.room.notified();
@@ -266,27 +269,37 @@ impl Outbox {
                 Err(None) => return Err(Gone),
                 Err(back) => item = back,
             }
-            let until = match self.limits.full {
-                WhenFull::Disconnect => self.too_slow_at().unwrap_or(give_up),
-                WhenFull::Block | WhenFull::DropOldest => give_up,
-            };
-            if tokio::time::timeout_at(until, room).await.is_ok() {
-                continue;
-            }
-            if self.limits.full == WhenFull::Disconnect {
-                tracing::debug!("a receiver reads too slowly and is disconnected");
-                self.end(CloseReason::TooSlow, false);
-            } else if let Some(item) = item.take() {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                item.fail(Failure::Busy);
-                return Ok(());
+            match self.too_slow_at() {
+                None => room.await,
+                Some(at) if at <= Instant::now() => {
+                    tracing::debug!("a receiver reads too slowly and is disconnected");
+                    self.end(CloseReason::TooSlow, false);
+                }
+                Some(at) => {
+                    let _ = tokio::time::timeout_at(at, room).await;
+                }
             }
         }
     }
 
-    /// When this receiver counts as too slow, if it does not make room before.
+    /// When this receiver counts as too slow, if nothing changes before.
     fn too_slow_at(&self) -> Option<Instant> {
+        if self.limits.full != WhenFull::Disconnect {
+            return None;
+        }
         self.lock().full_since.map(|since| since + self.limits.patience)
+    }
+
+    /// The socket has taken so many bytes. Who takes enough of them has its patience anew.
+    pub(crate) fn taken(&self, bytes: usize) {
+        let mut inner = self.lock();
+        inner.taken = inner.taken.saturating_add(bytes);
+        if inner.taken >= self.limits.bytes / 64 {
+            inner.taken = 0;
+            if inner.full_since.is_some() {
+                inner.full_since = Some(Instant::now());
+            }
+        }
     }
 
     /// The connection is gone for good: everything queued fails.

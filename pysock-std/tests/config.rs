@@ -158,14 +158,14 @@ fn every_client_option_is_read() {
     let peer = PublicKey([3; 32]);
     let config = client(format!(
         "name: \"007\"\nserver: example.org\ntrust: pin\nserver_key: {peer}\n\
-         remember_server: false\nreconnect: false\nqueue: {{full: drop-oldest}}\n"
+         remember_server: false\nreconnect: false\nqueue_bytes: 2048\n"
     ))
     .unwrap();
     assert_eq!(config.name.unwrap().as_str(), "007");
     assert_eq!(config.server.as_deref(), Some("example.org"));
     assert_eq!((config.trust, config.server_key), (Trust::Pin, Some(peer)));
     assert!(!config.remember_server && !config.reconnect);
-    assert_eq!(config.queue, Queue { full: WhenFull::DropOldest, ..Queue::default() });
+    assert_eq!(config.queue_bytes, 2048);
 }
 
 #[test]

@@ -66,11 +66,11 @@ impl Client {
     /// # Errors
     /// [`Error::Config`] points at the mistake.
     pub fn from_yaml(path: impl AsRef<Path>) -> Result<ClientBuilder, Error> {
-        Ok(Self::new(ClientConfig::load(path)?))
+        Ok(Self::from_config(ClientConfig::load(path)?))
     }
 
     /// Takes its configuration from the program.
-    pub fn new(config: ClientConfig) -> ClientBuilder {
+    pub fn from_config(config: ClientConfig) -> ClientBuilder {
         ClientBuilder { config, ask: None }
     }
 
@@ -100,7 +100,7 @@ impl Client {
     /// [`Error::NoChannel`] if the server does not have it; [`Error::ChannelExists`]; [`Error::Name`].
     pub async fn create_channel(&self, name: &str) -> Result<Channel, Error> {
         let name = channel_name(name)?;
-        let (sink, queue) = listen::whole(self.shared.config.queue.bytes);
+        let (sink, queue) = listen::whole(self.shared.config.queue_bytes);
         let (id, opened) = self.shared.add_channel(name, sink)?;
         let channel = Channel { name, id, shared: self.shared.clone(), queue };
         opening(&name, opened).await?;
@@ -114,7 +114,7 @@ impl Client {
     /// As `create_channel`.
     pub async fn create_prefix_channel(&self, name: &str) -> Result<PrefixChannel, Error> {
         let name = channel_name(name)?;
-        let (sink, queue) = listen::prefixes(self.shared.config.queue.bytes);
+        let (sink, queue) = listen::prefixes(self.shared.config.queue_bytes);
         let (id, opened) = self.shared.add_channel(name, sink)?;
         let channel = PrefixChannel { name, id, shared: self.shared.clone(), queue };
         opening(&name, opened).await?;

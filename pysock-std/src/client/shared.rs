@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use super::{Ask, Undelivered};
 use crate::{
     Error, Sender, Target,
-    config::ClientConfig,
+    config::{ClientConfig, Queue, WhenFull},
     link::{Budget, C, Clock, Counters},
     listen::Sink,
     message::{Address, Source},
@@ -108,7 +108,12 @@ impl Shared {
         Shared {
             identity: crate::link::identity(&config.key),
             clock: Clock::start(),
-            outbox: Arc::new(Outbox::new(config.queue.clone())),
+            // The program waits while the server is behind.
+            outbox: Arc::new(Outbox::new(Queue {
+                bytes: config.queue_bytes,
+                full: WhenFull::Block,
+                ..Queue::new()
+            })),
             budget: Budget::new(BUDGET.max(config.max_message)),
             counters: Arc::default(),
             requests: Requests::default(),

@@ -8,10 +8,10 @@ use std::{
 use pysock_proto::{Identity, Keypair, Name, Psk, PublicKey, RustCrypto, SecretKey};
 
 use super::{
-    ConfigError, Queue,
+    ConfigError,
     load::{self, File},
     rule::{FilePath, Flag, Host, Maybe, NAME, OneOf, PUBLIC_KEY, Seconds, Whole},
-    table::{Section, Table, table},
+    table::{Table, table},
 };
 
 /// What a client does about a server whose key it does not know. A *changed* key is always refused.
@@ -58,8 +58,8 @@ table! {
         record_limit: u16 = 16_384, Whole { min: 256, max: u16::MAX };
         /// The longest message to receive as a whole, in bytes. Default 16 MiB.
         max_message: usize = 16 << 20, Whole { min: 1, max: 1 << 30 };
-        /// What waits to be sent to the server.
-        queue: Queue = Queue::new(), Section::<Queue>::new();
+        /// How much may wait to be sent to the server, in bytes; then sending waits. Default 1 MiB.
+        queue_bytes: usize = 1 << 20, Whole { min: 1024, max: 1 << 30 };
         /// The file in which the client remembers servers and peers; `None`: only as long as it runs.
         /// [`ClientConfig::load`] sets it to `client.state` beside `client.yaml`.
         state: Option<PathBuf> = None, Maybe(FilePath);

@@ -39,11 +39,12 @@ use crate::file::FileError;
 /// What happens when a receiver's queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The sender waits, at most [`Queue::patience`]; then the message is refused.
+    /// The sender waits as long as it takes. A client that reads nothing then holds up whoever sends to it.
     Block,
     /// The oldest message waiting is dropped.
     DropOldest,
-    /// The receiver, who is too slow, is disconnected after [`Queue::patience`].
+    /// The sender waits; a receiver that does not take at least 1/64 of the queue per [`Queue::patience`] is too slow
+    /// and is disconnected.
     Disconnect,
 }
 

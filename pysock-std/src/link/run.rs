@@ -274,9 +274,10 @@ impl<H: Handler> Life<'_, H> {
             }
             let before = self.link.tx.sealed().len();
             let stuck = self.link.write().map_err(End::Io)?;
-            let progress = self.link.tx.sealed().len() < before;
+            let taken = before.saturating_sub(self.link.tx.sealed().len());
+            self.around.outbox.taken(taken);
             if stuck {
-                if progress || self.stuck_since.is_none() {
+                if taken > 0 || self.stuck_since.is_none() {
                     self.stuck_since = Some(Instant::now());
                 }
                 return Ok(false);

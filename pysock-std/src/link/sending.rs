@@ -77,9 +77,28 @@ impl Sending {
         tx: &mut TxBuf<Vec<u8>>,
         outbox: &Outbox,
     ) -> Filled {
-        if self.streams(conn, tx, outbox) == Filled::Full {
-            return Filled::Full;
+        loop {
+            if self.streams(conn, tx, outbox) == Filled::Full {
+                return Filled::Full;
+            }
+            let active = self.active.len();
+            if self.queued(conn, tx, outbox) == Filled::Full {
+                return Filled::Full;
+            }
+            // What has begun goes on at once.
+            if self.active.len() == active {
+                return Filled::All;
+            }
         }
+    }
+
+    /// Takes items out of the queue until one has to wait.
+    fn queued(
+        &mut self,
+        conn: &mut Connection<C>,
+        tx: &mut TxBuf<Vec<u8>>,
+        outbox: &Outbox,
+    ) -> Filled {
         loop {
             let Some(item) = self.ready.pop_front().or_else(|| outbox.lock().pop()) else {
                 return Filled::All;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use pysock_proto::{
-    ChannelId, ChannelName, CloseReason, Envelope, Failure, Find, Keypair, Kind, Limits, Party,
-    PeerId, PeerInfo, RequestId,
+    ChannelId, ChannelName, CloseReason, Envelope, Failure, Find, Keypair, Kind, Party, PeerId,
+    PeerInfo, RequestId,
     registry::{Entry, Policy, Registry, Slot},
     router::{Channel, ChannelEntry, Membership, Route, Router, Sender as Routed},
 };
@@ -45,7 +45,6 @@ pub(crate) struct Session {
     pub(crate) slot: Slot,
     pub(crate) peer: Arc<PeerInfo>,
     pub(crate) address: SocketAddr,
-    pub(crate) limits: Limits,
     pub(crate) outbox: Arc<Outbox>,
     /// Requests of other clients that it has to answer, by requester, channel and number.
     asked: Mutex<HashMap<(PeerId, Channel, RequestId), ChannelId>>,
@@ -56,11 +55,10 @@ impl Session {
         slot: Slot,
         peer: PeerInfo,
         address: SocketAddr,
-        limits: Limits,
         outbox: Arc<Outbox>,
     ) -> Self {
         let asked = Mutex::default();
-        Session { slot, peer: Arc::new(peer), address, limits, outbox, asked }
+        Session { slot, peer: Arc::new(peer), address, outbox, asked }
     }
 
     fn asked(&self) -> MutexGuard<'_, HashMap<(PeerId, Channel, RequestId), ChannelId>> {
@@ -96,11 +94,13 @@ pub(crate) struct Tables {
     next_slot: u32,
 }
 
+/// Clients on a channel, and what number each of them gives it.
+pub(crate) type Receivers = Vec<(Arc<Session>, ChannelId)>;
+
 /// Where a message of a client goes.
 pub(crate) enum Way {
-    Listener(Channel, ChannelName, Option<Sink>),
-    /// To these clients, under these numbers of theirs.
-    Clients(Vec<(Arc<Session>, ChannelId)>),
+    Listener(Channel, ChannelName, Sink),
+    Clients(Receivers),
 }
 
 pub(crate) struct Hub {
@@ -266,11 +266,8 @@ impl Hub {
         let Envelope { channel: local, party, kind } = *envelope;
         match tables.channels.route(&tables.names, sender, local, party, kind)? {
             Route::Server(channel) => {
-                let (name, sink) = match tables.sinks.get(&channel) {
-                    Some((name, sink)) => (*name, Some(sink.clone())),
-                    None => return Err(Failure::NoResponder),
-                };
-                Ok(Way::Listener(channel, name, sink))
+                let (name, sink) = tables.sinks.get(&channel).ok_or(Failure::NoResponder)?;
+                Ok(Way::Listener(channel, *name, sink.clone()))
             }
             Route::Peer { peer, to } => {
                 let target = tables.sessions.get(&to.slot).ok_or(Failure::NoPeer)?;
@@ -340,7 +337,7 @@ impl Hub {
         name: &ChannelName,
         party: Party,
         kind: Kind,
-    ) -> Result<(Channel, Vec<(Arc<Session>, ChannelId)>), Failure> {
+    ) -> Result<(Channel, Receivers), Failure> {
         let tables = self.tables();
         let channel = tables.channels.find(name).ok_or(Failure::NoChannel)?;
         match tables.channels.route_from_server(&tables.names, channel, party, kind)? {
@@ -369,10 +366,7 @@ impl Tables {
         Some(slot)
     }
 
-    fn sessions_of(
-        &self,
-        members: pysock_proto::router::Members<'_>,
-    ) -> Vec<(Arc<Session>, ChannelId)> {
+    fn sessions_of(&self, members: pysock_proto::router::Members<'_>) -> Receivers {
         let sessions = members.filter_map(|m| Some((self.sessions.get(&m.slot)?.clone(), m.local)));
         sessions.collect()
     }

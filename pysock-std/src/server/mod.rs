@@ -93,11 +93,11 @@ impl Server {
     /// # Errors
     /// [`Error::Config`] points at the mistake.
     pub fn from_yaml(path: impl AsRef<Path>) -> Result<ServerBuilder, Error> {
-        Ok(Self::new(ServerConfig::load(path)?))
+        Ok(Self::from_config(ServerConfig::load(path)?))
     }
 
     /// Takes its configuration from the program.
-    pub fn new(config: ServerConfig) -> ServerBuilder {
+    pub fn from_config(config: ServerConfig) -> ServerBuilder {
         ServerBuilder { config }
     }
 

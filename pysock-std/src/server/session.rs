@@ -131,8 +131,7 @@ async fn admit(
     match try_admit(hub, &admission).await {
         Ok((slot, peer, replaced)) => {
             let outbox = Arc::new(Outbox::new(hub.config.queue.clone()));
-            let limits = *admission.limits();
-            let session = Arc::new(Session::new(slot, peer, address, limits, outbox));
+            let session = Arc::new(Session::new(slot, peer, address, outbox));
             // From here on the client counts as connected, and `Leaving` or this undoes it.
             hub.enter(&session, replaced);
             let env = link.env();
@@ -280,7 +279,7 @@ impl Handler for Serving<'_> {
                     }
                     return Verdict::Go;
                 }
-                sink.map_or(Verdict::Go, |sink| sink.deliver(message))
+                sink.deliver(message)
             }
             Ok(Way::Clients(to)) => spread(to.into_iter().map(|(session, local)| {
                 let item = self.relayed(&envelope, local, Body::Whole(bytes.clone()));
@@ -301,7 +300,7 @@ impl Handler for Serving<'_> {
     ) -> (Destination, Verdict) {
         let limit = self.hub.config.max_message;
         match self.hub.route(self.session, &envelope) {
-            Ok(Way::Listener(_, name, Some(sink))) if envelope.kind == Kind::Message => {
+            Ok(Way::Listener(_, name, sink)) if envelope.kind == Kind::Message => {
                 sink.begin(self.sender(), &name, length, origin, limit)
             }
             // Requests and replies are delivered whole.
