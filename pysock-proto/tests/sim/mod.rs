@@ -2,6 +2,8 @@
 //! delivers bytes in pieces of any size.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of this module")]
 
+pub mod hostile;
+
 use pysock_proto::{
     ClientSetup, Connection, Env, Ephemeral, Error, Event, Expect, Identity, Instant, Keypair,
     Limits, Name, PeerId, Psk, PublicKey, RustCrypto, RxBuf, SecretKey, ServerSetup, Suite, TxBuf,
