@@ -153,12 +153,17 @@ impl Open {
     }
 
     pub(super) fn deadline(&self, handshake_by: Instant) -> Instant {
-        let silence = if self.pinged { self.idle } else { self.patience() };
-        let mut next = self.heard.after_millis(silence);
-        if let Closing::Sent(by) = self.closing {
-            next = next.min(by);
+        if !self.admitted {
+            return match self.closing {
+                Closing::Sent(by) => handshake_by.min(by),
+                _ => handshake_by,
+            };
         }
-        if self.admitted { next } else { next.min(handshake_by) }
+        match self.closing {
+            Closing::Sent(by) => self.heard.after_millis(self.idle).min(by),
+            _ if self.pinged => self.heard.after_millis(self.idle),
+            _ => self.heard.after_millis(self.patience()),
+        }
     }
 
     /// Appends a frame of the application. Before a server's first, its welcome has to be out.
@@ -180,15 +185,20 @@ impl Open {
         env: &Env<'_>,
         handshake_by: Instant,
     ) -> Result<(), Error> {
-        let silence = env.now.millis_since(self.heard);
+        if self.is_finished() {
+            return self.sealer.seal::<C>(tx).map_err(|_| Error::WrongBuffer);
+        }
         if !self.admitted && env.now >= handshake_by {
             return Err(Error::HandshakeTimeout);
         }
-        if matches!(self.closing, Closing::Sent(by) if env.now >= by) {
-            return Err(Error::CloseTimeout);
-        }
+        // Until the welcome the handshake's deadline counts alone: the server may have a person to ask.
+        let silence = if self.admitted { env.now.millis_since(self.heard) } else { 0 };
         if silence >= self.idle {
             return Err(Error::Silent);
+        }
+        if let Closing::Sent(by) = self.closing {
+            // Nothing follows a close, whatever is due.
+            return if env.now >= by { Err(Error::CloseTimeout) } else { Ok(()) };
         }
         if silence >= self.patience() && !self.pinged {
             self.pinged = true;
