@@ -73,12 +73,28 @@ fn bind(hash: &[u8; 32]) -> [u8; 8] {
 
 /// Appends an alert, if there is room; it is only a courtesy.
 pub(super) fn write_alert(tx: &mut Tx<'_>, why: Alert) {
+    if tx.is_foreign(0) {
+        return;
+    }
     tx.compact();
     let [a, b] = ALERT.to_be_bytes();
     let bytes = [a, b, why.code()];
     if let Some(to) = tx.behind(bytes.len()) {
         to.copy_from_slice(&bytes);
         tx.sealed_more(bytes.len());
+    }
+}
+
+/// Whether an alert is at the front, in place of a handshake message or of the server's first record.
+pub(super) fn is_alert(rx: &Rx<'_>) -> bool {
+    rx.announced().is_some_and(|(len, _)| len == ALERT)
+}
+
+/// That alert, once it is complete.
+pub(super) fn read_alert(rx: &Rx<'_>) -> Option<Alert> {
+    match (rx.announced(), rx.bytes()) {
+        (Some((ALERT, true)), [_, _, code, ..]) => Some(Alert::from_code(*code)),
+        _ => None,
     }
 }
 
@@ -193,11 +209,11 @@ impl Handshake {
         if !complete {
             return Ok(None);
         }
+        if let (true, Some(why)) = (is_alert, read_alert(rx)) {
+            return Err(Error::Alert(why));
+        }
         rx.take(LENGTH);
         let message = rx.take(len.into()).ok_or(Error::HandshakeLength(len))?;
-        if let (true, [code]) = (is_alert, &*message) {
-            return Err(Error::Alert(Alert::from_code(*code)));
-        }
         let payload = self.noise.read::<C>(env.identity, message)?;
         let (key, bind) = (self.noise.remote(), bind(self.noise.hash()));
         match &self.client {
@@ -255,6 +271,9 @@ impl Handshake {
         let prelude = prelude.as_ref().map_or(&[][..], |p| &p[..]);
         let len = self.noise.overhead().saturating_add(payload.len());
         let all = prelude.len().saturating_add(LENGTH).saturating_add(len);
+        if tx.is_foreign(0) {
+            return Err(Error::WrongBuffer);
+        }
         tx.compact();
         if all > tx.capacity() {
             return Err(Error::BufferTooSmall(u16::try_from(all).unwrap_or(u16::MAX)));

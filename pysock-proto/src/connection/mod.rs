@@ -140,6 +140,8 @@ impl<C: Crypto> Connection<C> {
         env: &Env<'_>,
     ) -> Result<Option<Event<'b>>, Error> {
         let event = match &mut self.phase {
+            // Plain text of an open record is no handshake: it belongs to another connection.
+            Phase::Await(_) | Phase::Handshake(_) if rx.open(0).is_err() => Err(Error::WrongBuffer),
             Phase::Await(wait) => match wait.receive::<C>(rx) {
                 Ok(handshake::Awaited::Psk(request)) => Ok(Some(Event::PskWanted(request))),
                 Ok(handshake::Awaited::Start(prelude)) => {
