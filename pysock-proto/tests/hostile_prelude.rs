@@ -236,6 +236,25 @@ fn low_order_ephemerals_are_fatal_on_both_sides() {
 }
 
 #[test]
+fn low_order_static_keys_are_fatal_although_they_are_sealed_well() {
+    for point in low_order() {
+        let mut client = Setup::default().client();
+        let mut raw = Raw::lying(false, point);
+        let wire = client.flushed().unwrap();
+        raw.read(&mut &wire[16..]);
+        let second = raw.message(&hello(&Limits::DESKTOP, None));
+        assert_eq!(client.feed(&second, 20, |e, _| panic!("{e:?}")), Err(Error::LowOrder));
+        let mut server = Setup::default().server();
+        let mut raw = Raw::lying(true, point);
+        let first = [prelude(1, None), raw.message(&[])].concat();
+        server.feed(&first, 20, |_, _| ()).unwrap();
+        raw.read(&mut &server.flushed().unwrap()[..]);
+        let third = raw.message(&hello(&Limits::DESKTOP, Some("n")));
+        assert_eq!(server.feed(&third, 20, |e, _| panic!("{e:?}")), Err(Error::LowOrder));
+    }
+}
+
+#[test]
 fn a_pinned_key_of_low_order_is_refused_before_anything_is_sent() {
     for point in low_order() {
         let key = pysock_proto::PublicKey(point);

@@ -130,6 +130,91 @@ impl Raw {
     }
 }
 
+/// Diffie-Hellman that is real but for one lie: the static public key it shows.
+struct Lying {
+    inner: Box<dyn snow::types::Dh>,
+    lie: [u8; 32],
+    lies: bool,
+}
+
+impl snow::types::Dh for Lying {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn pub_len(&self) -> usize {
+        self.inner.pub_len()
+    }
+
+    fn priv_len(&self) -> usize {
+        self.inner.priv_len()
+    }
+
+    fn set(&mut self, privkey: &[u8]) {
+        // Only the static keys of this module are told apart from the ephemeral one.
+        self.lies = privkey == CLIENT_SECRET || privkey == SERVER_SECRET;
+        self.inner.set(privkey);
+    }
+
+    fn generate(&mut self, rng: &mut dyn snow::types::Random) -> Result<(), snow::Error> {
+        self.inner.generate(rng)
+    }
+
+    fn pubkey(&self) -> &[u8] {
+        if self.lies { &self.lie } else { self.inner.pubkey() }
+    }
+
+    fn privkey(&self) -> &[u8] {
+        self.inner.privkey()
+    }
+
+    fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+        self.inner.dh(pubkey, out)
+    }
+}
+
+struct LyingResolver([u8; 32]);
+
+impl snow::resolvers::CryptoResolver for LyingResolver {
+    fn resolve_rng(&self) -> Option<Box<dyn snow::types::Random>> {
+        snow::resolvers::DefaultResolver.resolve_rng()
+    }
+
+    fn resolve_dh(&self, choice: &snow::params::DHChoice) -> Option<Box<dyn snow::types::Dh>> {
+        let inner = snow::resolvers::DefaultResolver.resolve_dh(choice)?;
+        Some(Box::new(Lying { inner, lie: self.0, lies: false }))
+    }
+
+    fn resolve_hash(
+        &self,
+        choice: &snow::params::HashChoice,
+    ) -> Option<Box<dyn snow::types::Hash>> {
+        snow::resolvers::DefaultResolver.resolve_hash(choice)
+    }
+
+    fn resolve_cipher(
+        &self,
+        choice: &snow::params::CipherChoice,
+    ) -> Option<Box<dyn snow::types::Cipher>> {
+        snow::resolvers::DefaultResolver.resolve_cipher(choice)
+    }
+}
+
+impl Raw {
+    /// A peer in XX that shows `lie` as its static key, sealed as it should be.
+    pub fn lying(initiator: bool, lie: [u8; 32]) -> Raw {
+        let params = "Noise_XX_25519_ChaChaPoly_BLAKE2s".parse().unwrap();
+        let prologue = [&b"pysock/1 outer"[..], &prelude(1, None)].concat();
+        let builder = snow::Builder::with_resolver(params, Box::new(LyingResolver(lie)))
+            .prologue(&prologue)
+            .unwrap()
+            .local_private_key(if initiator { &CLIENT_SECRET } else { &SERVER_SECRET })
+            .unwrap()
+            .fixed_ephemeral_key_for_testing_only(&[55; 32]);
+        Raw(if initiator { builder.build_initiator() } else { builder.build_responder() }.unwrap())
+    }
+}
+
 /// The raw peer once the handshake is complete.
 pub struct Hostile(pub snow::TransportState);
 
