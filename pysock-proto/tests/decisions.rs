@@ -3,7 +3,8 @@
 mod sim;
 
 use pysock_proto::{
-    Admission, Alert, CloseReason, Error, Event, Expect, PeerId, Psk, PskRequest, Refusal, Verify,
+    Admission, Alert, CloseReason, Error, Event, Expect, MIN_TRANSMIT, PeerId, Psk, PskRequest,
+    Refusal, Verify,
 };
 use sim::{
     End, HANDSHAKE_BY, Setup, agree, client_key,
@@ -243,11 +244,14 @@ fn a_refused_client_learns_why_and_nothing_follows() {
 #[test]
 fn a_refusal_that_finds_no_room_is_not_lost() {
     let (_, mut server, admission) = asked(&Setup::default());
-    server.tx = pysock_proto::TxBuf::new(vec![0; 416]);
+    server.tx = pysock_proto::TxBuf::new(vec![0; MIN_TRANSMIT]);
     let env = pysock_proto::Env { now: server.now, identity: &server.key };
     server.conn.refuse(admission, Refusal::Full, &env).unwrap();
     let (rest, mut small) = (server.tx, pysock_proto::TxBuf::new(vec![0; 10]));
-    assert_eq!(server.conn.flush(&mut small.lend(), &env), Err(Error::BufferTooSmall(416)));
+    assert_eq!(
+        server.conn.flush(&mut small.lend(), &env),
+        Err(Error::BufferTooSmall(MIN_TRANSMIT as u16))
+    );
     assert!(rest.is_empty());
 }
 

@@ -179,6 +179,10 @@ impl End {
             if n == 0 {
                 // It is our turn to write before more can be read.
                 self.conn.flush(&mut self.tx.lend(), &env)?;
+                if self.conn.is_over() {
+                    // It closed; nobody reads what comes behind that.
+                    return Ok(());
+                }
                 assert!(!self.rx.space().is_empty(), "stuck with a full buffer");
             }
         }
