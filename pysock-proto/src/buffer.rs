@@ -28,7 +28,7 @@ struct RxMark {
 }
 
 /// What a transmit buffer holds: `start..end` is sealed and may be written; behind it, with room for a
-/// record header in between, lie `body` plain bytes of a record of `owner` that is still open.
+/// record header in between, lie `body` plain bytes of a record that is still open. All of it belongs to `owner`.
 #[derive(Default, Clone, Copy)]
 struct TxMark {
     start: usize,
@@ -150,8 +150,10 @@ impl<'b> Rx<'b> {
 
     /// Refuses a record that can never be complete in this buffer.
     pub(crate) fn can_hold(&self, len: u16) -> Result<(), Error> {
-        let fits = usize::from(len).saturating_add(2) <= self.capacity;
-        if fits { Ok(()) } else { Err(Error::BufferTooSmall(len.saturating_add(2))) }
+        if usize::from(len).saturating_add(2) > self.capacity {
+            return Err(Error::BufferTooSmall(len.saturating_add(2)));
+        }
+        Ok(())
     }
 
     /// Says that the record at the front is decrypted: `len` bytes of plain text, then its tag.
@@ -169,6 +171,12 @@ impl<'b> Rx<'b> {
             return Err(Error::WrongBuffer);
         }
         Ok(self.bytes.get(..self.mark.open).unwrap_or_default())
+    }
+
+    /// Throws away whatever is left: nobody will read it any more.
+    pub(crate) fn clear(&mut self) {
+        self.take(self.bytes.len());
+        self.mark.open = 0;
     }
 
     /// Takes a frame of `header` + `body` bytes off the open record and returns its body. With the last frame
@@ -232,7 +240,7 @@ impl Tx<'_> {
         let mark = &mut *self.mark;
         mark.start = mark.start.saturating_add(n).min(mark.end);
         if mark.start == mark.end && mark.body == 0 {
-            (mark.start, mark.end) = (0, 0);
+            *mark = TxMark::default();
         }
     }
 
@@ -255,8 +263,10 @@ impl Tx<'_> {
         self.mark.body
     }
 
-    pub(crate) fn owner(&self) -> u32 {
-        self.mark.owner
+    /// Whether what is in the buffer, sealed or open, belongs to another connection than `owner`. Handshakes have
+    /// no number yet and count as 0.
+    pub(crate) fn is_foreign(&self, owner: u32) -> bool {
+        !self.is_empty() && self.mark.owner != 0 && self.mark.owner != owner
     }
 
     /// Moves what is sealed and open to the front if sending has freed room there.

@@ -130,7 +130,7 @@ impl Sealer {
     }
 
     fn check_owner(&self, tx: &Tx<'_>) -> Result<(), SendError> {
-        if tx.body() > 0 && tx.owner() != self.owner { Err(SendError::WrongBuffer) } else { Ok(()) }
+        if tx.is_foreign(self.owner) { Err(SendError::WrongBuffer) } else { Ok(()) }
     }
 }
 

@@ -159,6 +159,5 @@ fn a_large_message_streams_through_small_buffers() {
 #[test]
 fn the_state_of_a_connection_stays_within_its_budget() {
     let size = size_of::<pysock_proto::Connection<sim::C>>();
-
     assert!(size <= 512, "{size}");
 }

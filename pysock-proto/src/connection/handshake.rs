@@ -73,6 +73,9 @@ fn bind(hash: &[u8; 32]) -> [u8; 8] {
 
 /// Appends an alert, if there is room; it is only a courtesy.
 pub(super) fn write_alert(tx: &mut Tx<'_>, why: Alert) {
+    if tx.is_foreign(0) {
+        return;
+    }
     tx.compact();
     let [a, b] = ALERT.to_be_bytes();
     let bytes = [a, b, why.code()];
@@ -82,14 +85,17 @@ pub(super) fn write_alert(tx: &mut Tx<'_>, why: Alert) {
     }
 }
 
-/// Takes an alert off the front, if one is there and complete.
-pub(super) fn read_alert(rx: &mut Rx<'_>) -> Option<Alert> {
-    if rx.announced() != Some((ALERT, true)) {
-        return None;
+/// Whether an alert is at the front, in place of a handshake message or of the server's first record.
+pub(super) fn is_alert(rx: &Rx<'_>) -> bool {
+    rx.announced().is_some_and(|(len, _)| len == ALERT)
+}
+
+/// That alert, once it is complete.
+pub(super) fn read_alert(rx: &Rx<'_>) -> Option<Alert> {
+    match (rx.announced(), rx.bytes()) {
+        (Some((ALERT, true)), [_, _, code, ..]) => Some(Alert::from_code(*code)),
+        _ => None,
     }
-    rx.take(LENGTH)?;
-    let [code] = *rx.take(ALERT.into())? else { return None };
-    Some(Alert::from_code(code))
 }
 
 impl Await {
@@ -195,15 +201,15 @@ impl Handshake {
             return Ok(None);
         }
         let Some((len, complete)) = rx.announced() else { return Ok(None) };
-        let may_be_alert = len == ALERT && !self.is_server();
-        if !may_be_alert && !self.fits(len) {
+        let is_alert = len == ALERT && !self.is_server();
+        if !is_alert && !self.fits(len) {
             return Err(Error::HandshakeLength(len));
         }
         rx.can_hold(len)?;
         if !complete {
             return Ok(None);
         }
-        if may_be_alert && let Some(why) = read_alert(rx) {
+        if let (true, Some(why)) = (is_alert, read_alert(rx)) {
             return Err(Error::Alert(why));
         }
         rx.take(LENGTH);
@@ -265,6 +271,9 @@ impl Handshake {
         let prelude = prelude.as_ref().map_or(&[][..], |p| &p[..]);
         let len = self.noise.overhead().saturating_add(payload.len());
         let all = prelude.len().saturating_add(LENGTH).saturating_add(len);
+        if tx.is_foreign(0) {
+            return Err(Error::WrongBuffer);
+        }
         tx.compact();
         if all > tx.capacity() {
             return Err(Error::BufferTooSmall(u16::try_from(all).unwrap_or(u16::MAX)));

@@ -140,6 +140,8 @@ impl<C: Crypto> Connection<C> {
         env: &Env<'_>,
     ) -> Result<Option<Event<'b>>, Error> {
         let event = match &mut self.phase {
+            // Plain text of an open record is no handshake: it belongs to another connection.
+            Phase::Await(_) | Phase::Handshake(_) if rx.open(0).is_err() => Err(Error::WrongBuffer),
             Phase::Await(wait) => match wait.receive::<C>(rx) {
                 Ok(handshake::Awaited::Psk(request)) => Ok(Some(Event::PskWanted(request))),
                 Ok(handshake::Awaited::Start(prelude)) => {
@@ -152,10 +154,16 @@ impl<C: Crypto> Connection<C> {
             },
             Phase::Handshake(handshake) => handshake.receive::<C>(rx, env),
             Phase::Open(open) => open.receive::<C>(rx, &self.limits, env),
-            Phase::Over(_) => return Err(Error::Ended),
+            Phase::Over(_) => Err(Error::Ended),
         };
         match &event {
-            Err(error) => self.fail(*error),
+            Err(error) => {
+                if !matches!(error, Error::WrongBuffer | Error::Ended) {
+                    // Nobody reads it any more, and the memory may serve another connection.
+                    rx.clear();
+                }
+                self.fail(*error);
+            }
             Ok(Some(Event::Offered(_))) => self.phase = Phase::Over(None),
             _ => {}
         }
@@ -374,6 +382,7 @@ impl<C: Crypto> Connection<C> {
             Phase::Handshake(handshake) if handshake.is_server() => {
                 self.phase = Phase::Over(alert_for(error));
             }
+            Phase::Over(_) => {}
             _ => self.phase = Phase::Over(None),
         }
     }

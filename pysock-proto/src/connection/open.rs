@@ -159,12 +159,17 @@ impl Open {
     }
 
     pub(super) fn deadline(&self, handshake_by: Instant) -> Instant {
-        let silence = if self.pinged { self.idle } else { self.patience() };
-        let mut next = self.heard.after_millis(silence);
-        if let Closing::Sent(by) = self.closing {
-            next = next.min(by);
+        if !self.admitted {
+            return match self.closing {
+                Closing::Sent(by) => handshake_by.min(by),
+                _ => handshake_by,
+            };
         }
-        if self.admitted { next } else { next.min(handshake_by) }
+        match self.closing {
+            Closing::Sent(by) => self.heard.after_millis(self.idle).min(by),
+            _ if self.pinged => self.heard.after_millis(self.idle),
+            _ => self.heard.after_millis(self.patience()),
+        }
     }
 
     /// Appends a frame of the application. Before a server's first, its welcome has to be out.
@@ -186,24 +191,25 @@ impl Open {
         env: &Env<'_>,
         handshake_by: Instant,
     ) -> Result<(), Error> {
-        let silence = env.now.millis_since(self.heard);
+        if self.is_finished() {
+            return self.sealer.seal::<C>(tx).map_err(|_| Error::WrongBuffer);
+        }
         if !self.admitted && env.now >= handshake_by {
             return Err(Error::HandshakeTimeout);
         }
-        if matches!(self.closing, Closing::Sent(by) if env.now >= by) {
-            return Err(Error::CloseTimeout);
-        }
+        // Until the welcome the handshake's deadline counts alone: the server may have a person to ask.
+        let silence = if self.admitted { env.now.millis_since(self.heard) } else { 0 };
         if silence >= self.idle {
             return Err(Error::Silent);
+        }
+        if let Closing::Sent(by) = self.closing {
+            // Nothing follows a close, whatever is due.
+            return if env.now >= by { Err(Error::CloseTimeout) } else { Ok(()) };
         }
         if silence >= self.patience() && !self.pinged {
             self.pinged = true;
             self.pings = self.pings.wrapping_add(1);
             self.owed.ping = Some(self.pings.to_be_bytes());
-        }
-        if matches!(self.closing, Closing::Sent(_)) {
-            // Nothing follows a close.
-            return Ok(());
         }
         let paid = self.owed.pay::<C>(&mut self.sealer, &mut self.streams, tx);
         match paid {
@@ -229,15 +235,13 @@ impl Open {
         env: &Env<'_>,
     ) -> Result<Option<Event<'b>>, Error> {
         if self.deaf {
+            rx.clear();
             return Ok(None);
         }
         let (owner, suite) = (self.sealer.owner, self.sealer.suite);
         if rx.open(owner)?.is_empty() {
-            if !self.admitted
-                && let Some(why) = handshake::read_alert(rx)
-            {
-                // The server could not verify message 3, and has no keys to say so.
-                return Err(Error::Alert(why));
+            if !self.admitted && handshake::is_alert(rx) {
+                return handshake::read_alert(rx).map_or(Ok(None), |why| Err(Error::Alert(why)));
             }
             if !record::open::<C>(&mut self.incoming, suite, rx, ours.record, owner)? {
                 return Ok(None);

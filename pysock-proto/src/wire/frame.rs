@@ -241,6 +241,9 @@ pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Frame<'_>, FrameError> {
         }
         types::WELCOME => {
             let control::Welcome { id, suites } = control::decode(body)?;
+            if matches!(id, 0 | u32::MAX) {
+                return Err(FrameError::Body);
+            }
             Frame::Welcome { id, suites }
         }
         types::REFUSED => Frame::Refused(Refusal::from_code(code()?)),

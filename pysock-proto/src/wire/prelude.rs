@@ -6,6 +6,7 @@
 //! ```
 //! Behind `pysock/1 outer` it is the Noise prologue, so no byte of it can be changed unnoticed.
 
+use super::Reader;
 use crate::{
     crypto::{Crypto, Suite},
     error::{Alert, Error},
@@ -19,6 +20,8 @@ pub(crate) const PROLOGUE: &[u8] = b"pysock/1 outer";
 
 const MAGIC: [u8; 4] = *b"PYSK";
 const VERSION: u8 = 1;
+/// Length of the hint that names a pre-shared key.
+const HINT: usize = 8;
 /// Flag: the client holds the pre-shared key that the hint names.
 const FLAG_PSK: u8 = 0x01;
 
@@ -39,30 +42,31 @@ impl Prelude {
         [m0, m1, m2, m3, VERSION, suite, pattern, flags, h0, h1, h2, h3, h4, h5, h6, h7]
     }
 
-    /// Judges the bytes received so far. `None`: fine as far as it goes, more is needed.
+    /// Judges the bytes received so far, each as soon as it is there. `None`: fine as far as it goes, more is needed.
     pub(crate) fn parse<C: Crypto>(received: &[u8]) -> Result<Option<Self>, Error> {
         if received.iter().zip(&MAGIC).any(|(got, want)| got != want) {
             return Err(Error::NotPysock);
         }
-        let Some((&[_, _, _, _, version, suite, pattern, flags, ref hint @ ..], _)) =
-            received.split_first_chunk::<LEN>()
-        else {
-            return Ok(None);
-        };
+        let mut from = Reader(received.get(MAGIC.len()..).unwrap_or_default());
+        let Some(version) = from.u8() else { return Ok(None) };
         if version != VERSION {
             return Err(Error::Version(version));
         }
+        let Some(suite) = from.u8() else { return Ok(None) };
         let suite = match Suite::from_byte(suite) {
             Some(known) if C::SUITES.contains(&suite) => known,
             _ => return Err(Error::Suite(suite)),
         };
+        let Some(pattern) = from.u8() else { return Ok(None) };
         let pattern = Pattern::from_byte(pattern).ok_or(Error::Pattern(pattern))?;
-        let psk_hint = match flags {
-            0 if *hint == [0; 8] => None,
-            FLAG_PSK => Some(*hint),
+        let Some(flags) = from.u8() else { return Ok(None) };
+        let has_hint = match flags {
+            0 if from.0.iter().take(HINT).all(|byte| *byte == 0) => false,
+            FLAG_PSK => true,
             _ => return Err(Error::Flags(flags)),
         };
-        Ok(Some(Prelude { suite, pattern, psk_hint }))
+        let Some(hint) = from.array::<HINT>() else { return Ok(None) };
+        Ok(Some(Prelude { suite, pattern, psk_hint: has_hint.then_some(hint) }))
     }
 }
 
@@ -93,6 +97,9 @@ mod tests {
         assert_eq!(parse(b"G"), Err(Error::NotPysock));
         assert_eq!(parse(b"PYS"), Ok(None));
         assert_eq!(parse(b"PYSX"), Err(Error::NotPysock));
+        assert_eq!(parse(b"PYSK"), Ok(None));
+        assert_eq!(parse(b"PYSK\x02"), Err(Error::Version(2)));
+        assert_eq!(parse(b"PYSK\x01\x01\x01\x00\x01"), Err(Error::Flags(0)));
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //! delivers bytes in pieces of any size.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of this module")]
 
+pub mod hostile;
+
 use pysock_proto::{
-    ClientSetup, Connection, Env, Ephemeral, Error, Event, Expect, Identity, Instant, Keypair,
-    Limits, Name, PeerId, Psk, PublicKey, RustCrypto, RxBuf, SecretKey, ServerSetup, Suite, TxBuf,
+    ChannelId, ClientSetup, Connection, Env, Envelope, Ephemeral, Error, Event, Expect, Identity,
+    Instant, Keypair, Kind, Limits, Name, Party, PeerId, Psk, PublicKey, RustCrypto, RxBuf,
+    SecretKey, ServerSetup, Suite, TxBuf,
 };
 
 pub type C = RustCrypto;
@@ -45,6 +48,11 @@ impl Default for Setup {
             transmit: 4096,
         }
     }
+}
+
+/// A one-way message to (or from) the server's own program.
+pub fn to_server(channel: u16) -> Envelope {
+    Envelope { channel: ChannelId(channel), party: Party::Server, kind: Kind::Message }
 }
 
 pub fn keypair(seed: u8) -> Keypair<C> {
@@ -103,6 +111,7 @@ pub fn agree(event: Event<'_>, end: &mut Half<'_>) {
     let env = end.env;
     match event {
         Event::Verify(verify) => end.conn.accept(verify).unwrap(),
+        Event::Closed(_) => end.conn.close(pysock_proto::CloseReason::Done),
         Event::Admission(admission) => end.conn.admit(admission, PeerId(7), &env).unwrap(),
         _ => {}
     }
@@ -171,9 +180,30 @@ impl End {
             if n == 0 {
                 // It is our turn to write before more can be read.
                 self.conn.flush(&mut self.tx.lend(), &env)?;
+                if self.conn.is_over() {
+                    // It closed; nobody reads what comes behind that.
+                    return Ok(());
+                }
                 assert!(!self.rx.space().is_empty(), "stuck with a full buffer");
             }
         }
+    }
+
+    /// Feeds bytes and takes one event at most, as a caller does that waits for a decision.
+    pub fn feed_once(
+        &mut self,
+        wire: &[u8],
+        handle: impl FnOnce(Event<'_>, &mut Half<'_>),
+    ) -> Result<(), Error> {
+        self.rx.space()[..wire.len()].copy_from_slice(wire);
+        self.rx.filled(wire.len());
+        let env = Env { now: self.now, identity: &self.key };
+        let mut rx = self.rx.lend();
+        let mut half = Half { conn: &mut self.conn, tx: self.tx.lend(), env };
+        if let Some(event) = half.conn.receive(&mut rx, &env)? {
+            handle(event, &mut half);
+        }
+        Ok(())
     }
 
     /// Flushes, and feeds everything to `to`.
