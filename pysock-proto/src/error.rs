@@ -255,7 +255,7 @@ codes! {
 codes! {
     /// Why a side closes the connection. Codes from 0x80 mean: come back later.
     CloseReason {
-        /// Done; also the answer to a close.
+        /// Done.
         Done = 0 "it was done",
         /// The operator or the program removed this client.
         Kicked = 1 "this client was removed by the server",
@@ -263,6 +263,8 @@ codes! {
         Replaced = 2 "the same key connected from elsewhere",
         /// The other side broke a rule.
         Protocol = 3 "a rule of the protocol was broken",
+        /// The answer to the other side's close, whose every message was read.
+        Answered = 4 "the close was answered",
         /// The server is going down, perhaps to come back.
         ShuttingDown = 0x80 "the server is shutting down",
         /// This client reads too slowly: its queue is full.

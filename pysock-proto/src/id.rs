@@ -18,7 +18,7 @@ struct Label<const N: usize> {
 
 impl<const N: usize> Label<N> {
     /// Checks every byte of `text` with `allowed` and copies it.
-    fn new(text: &str, allowed: fn(u8) -> bool) -> Result<Self, NameError> {
+    fn new(text: &[u8], allowed: fn(u8) -> bool) -> Result<Self, NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);
         }
@@ -26,20 +26,19 @@ impl<const N: usize> Label<N> {
             Ok(len) if usize::from(len) <= N => len,
             _ => return Err(NameError::TooLong { max: N as u8 }),
         };
-        if let Some(at) = text.bytes().position(|b| !allowed(b)) {
+        if let Some(at) = text.iter().position(|b| !allowed(*b)) {
             // `at` < `len` ≤ N, which fits.
             return Err(NameError::BadCharacter { at: u8::try_from(at).unwrap_or(u8::MAX) });
         }
         let mut bytes = [0; N];
-        for (to, from) in bytes.iter_mut().zip(text.bytes()) {
-            *to = from;
+        for (to, from) in bytes.iter_mut().zip(text) {
+            *to = *from;
         }
         Ok(Label { bytes, len })
     }
 
-    fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        core::str::from_utf8(bytes).unwrap_or_default()
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 
@@ -51,12 +50,25 @@ macro_rules! label {
             /// # Errors
             /// Says whether the text is empty, too long, or which byte is not allowed.
             pub fn new(text: &str) -> Result<Self, NameError> {
-                Label::new(text, $allowed).map($name)
+                Self::from_bytes(text.as_bytes())
             }
 
-            /// The text.
+            /// Checks the text `bytes`, which may come from anywhere, and copies it.
+            ///
+            /// # Errors
+            /// As [`new`](Self::new).
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self, NameError> {
+                Label::new(bytes, $allowed).map($name)
+            }
+
+            /// The text. All of it is ASCII.
             pub fn as_str(&self) -> &str {
-                self.0.as_str()
+                core::str::from_utf8(self.as_bytes()).unwrap_or_default()
+            }
+
+            /// The text as bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
             }
         }
 
@@ -87,7 +99,7 @@ macro_rules! label {
 
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> core::cmp::Ordering {
-                self.as_str().cmp(other.as_str())
+                self.as_bytes().cmp(other.as_bytes())
             }
         }
 

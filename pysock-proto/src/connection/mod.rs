@@ -308,7 +308,7 @@ impl<C: Crypto> Connection<C> {
         result
     }
 
-    /// Closes, authenticated, or answers the other side's close: the next flush sends it behind everything sent
+    /// Closes, authenticated, or answers the other side's close ([`CloseReason::Answered`], whatever `why` says): the next flush sends it behind everything sent
     /// before, and the other side answers once it has read all of it. During a handshake the connection is over
     /// at once.
     pub fn close(&mut self, why: CloseReason) {

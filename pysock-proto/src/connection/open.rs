@@ -103,7 +103,9 @@ impl Open {
     pub(super) fn close(&mut self, why: CloseReason) {
         if self.closing == Closing::No {
             self.closing = Closing::Due;
-            self.owed.close = Some(why);
+            // Two closes that cross each other answer nothing; only this reason says that all was read.
+            let answers = self.deaf && !self.last_words;
+            self.owed.close = Some(if answers { CloseReason::Answered } else { why });
         }
     }
 

@@ -44,7 +44,7 @@ impl Owed {
         let mut put = |kind, body: &[u8]| sealer.frame::<C>(tx, kind, [body, &[]], 0);
         if let Some(id) = self.welcome {
             let suites = C::SUITES.get(..control::MAX_SUITES).unwrap_or(C::SUITES);
-            let body = control::encode(&control::Welcome { id: id.0, suites });
+            let body = control::encode_welcome(id, suites);
             put(types::WELCOME, body.as_slice())?;
             self.welcome = None;
         }

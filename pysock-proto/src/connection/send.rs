@@ -203,7 +203,7 @@ impl<C: Crypto> Connection<C> {
     pub fn leave_channel(&mut self, tx: &mut Tx<'_>, id: ChannelId) -> Result<(), SendError> {
         let open = self.opened()?;
         open.only(Role::Client)?;
-        let body = control::encode(&control::Leave { id: id.0 });
+        let body = control::encode_leave(id);
         open.put::<C>(tx, types::LEAVE, [body.as_slice(), &[]])
     }
 
@@ -227,7 +227,7 @@ impl<C: Crypto> Connection<C> {
         result: Result<(), Failure>,
     ) -> Result<(), SendError> {
         let failure = result.map_or_else(|why| why.code().max(1), |()| 0);
-        let body = control::encode(&control::Opened { id: id.0, failure });
+        let body = control::encode_opened(id, failure);
         self.opened()?.answer::<C>(tx, types::OPENED, body.as_slice())
     }
 

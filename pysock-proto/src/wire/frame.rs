@@ -240,7 +240,7 @@ pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Frame<'_>, FrameError> {
             }
         }
         types::WELCOME => {
-            let control::Welcome { id, suites } = control::decode(body)?;
+            let (id, suites) = control::decode_welcome(body)?;
             if matches!(id, 0 | u32::MAX) {
                 return Err(FrameError::Body);
             }
@@ -255,11 +255,11 @@ pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Frame<'_>, FrameError> {
             Frame::Open { id, name }
         }
         types::OPENED => {
-            let control::Opened { id, failure } = control::decode(body)?;
+            let (id, failure) = control::decode_opened(body)?;
             let result = if failure == 0 { Ok(()) } else { Err(Failure::from_code(failure)) };
-            Frame::Opened { id: ChannelId(id), result }
+            Frame::Opened { id, result }
         }
-        types::LEAVE => Frame::Leave(ChannelId(control::decode::<control::Leave>(body)?.id)),
+        types::LEAVE => Frame::Leave(control::decode_leave(body)?),
         types::FIND => {
             let (query, find) = control::decode_find(body)?;
             Frame::Find { query, find }

@@ -19,7 +19,7 @@ pub(crate) fn encode(limits: &Limits, name: Option<&Name>) -> Writer<MAX> {
         .put(&limits.window.to_be_bytes())
         .put(&[limits.streams, limits.peers, 0, 0]);
     if let Some(name) = name {
-        let text = name.as_str().as_bytes();
+        let text = name.as_bytes();
         // A name has at most 32 bytes.
         out.put(&[text.len() as u8]).put(text);
     }
@@ -49,8 +49,8 @@ pub(crate) fn of_client(payload: &[u8]) -> Result<(Limits, Name), Error> {
     let mut from = Reader(payload);
     let limits = limits(&mut from).ok_or(Error::Hello)?;
     let len = from.u8().ok_or(Error::Hello)?;
-    let text = from.bytes(len.into()).and_then(|b| core::str::from_utf8(b).ok());
-    let name = text.and_then(|t| Name::new(t).ok()).ok_or(Error::Hello)?;
+    let text = from.bytes(len.into()).ok_or(Error::Hello)?;
+    let name = Name::from_bytes(text).map_err(|_| Error::Hello)?;
     Ok((limits, name))
 }
 

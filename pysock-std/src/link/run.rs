@@ -160,7 +160,9 @@ impl<H: Handler> Life<'_, H> {
     fn over(&mut self) -> End {
         match (self.closed.take(), self.ending) {
             (Some(end @ End::Refused(_)), _) => end,
-            (Some(_), Some((ending, _))) if self.closed_here => End::Here(ending.why, true),
+            (Some(End::Closed(answer)), Some((ending, _))) if self.closed_here => {
+                End::Here(ending.why, answer == CloseReason::Answered)
+            }
             (Some(end), _) => end,
             (None, Some((ending, _))) => End::Here(ending.why, false),
             (None, None) => End::Broken(Ended::Ended),
