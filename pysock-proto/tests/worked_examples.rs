@@ -272,7 +272,8 @@ fn conversation() -> String {
 
     talk.client.conn.close(CloseReason::Done);
     talk.say(Client, &[("03 0001 00", "Close: done")]);
-    talk.say(Server, &[("03 0001 00", "Close: done, the answer")]);
+    talk.server.conn.close(CloseReason::Done);
+    talk.say(Server, &[("03 0001 04", "Close: answered")]);
     talk.client.flush().unwrap();
     assert!(talk.client.conn.is_over() && talk.server.conn.is_over());
     talk.finish()
