@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
 use bytes::Bytes;
@@ -84,16 +84,30 @@ struct Verdict(AtomicU8);
 struct Consumers {
     origin: Option<Origin>,
     verdict: Verdict,
+    /// One of them has sent it on to its end.
+    sent: AtomicBool,
+}
+
+impl Consumers {
+    fn new(origin: Option<Origin>) -> Arc<Self> {
+        let (verdict, sent) = (Verdict::default(), AtomicBool::new(false));
+        Arc::new(Consumers { origin, verdict, sent })
+    }
+
+    /// Why they want no more of it.
+    fn why(&self) -> Failure {
+        match self.verdict.0.load(Ordering::Acquire) {
+            0 => Failure::Cancelled,
+            code => Failure::from_code(code),
+        }
+    }
 }
 
 impl Drop for Consumers {
     fn drop(&mut self) {
         if let Some(origin) = &self.origin {
             let Origin { stream, turn, .. } = *origin;
-            let why = match self.verdict.0.load(Ordering::Acquire) {
-                0 => Failure::Cancelled,
-                code => Failure::from_code(code),
-            };
+            let why = self.why();
             // If the stream has ended meanwhile, its turn is over and this means nothing.
             origin.tell(Control::Stop { stream, turn, why });
         }
@@ -121,7 +135,7 @@ pub(crate) fn parts(
     origin: Option<Origin>,
     wakes: impl IntoIterator<Item = Option<Arc<Outbox>>>,
 ) -> Vec<(PartsSender, Parts)> {
-    let consumers = Arc::new(Consumers { origin, verdict: Verdict::default() });
+    let consumers = Consumers::new(origin);
     let ends = wakes.into_iter().map(|wake| {
         let (sender, receiver) = mpsc::unbounded_channel();
         let parts = Parts { parts: receiver, length, consumers: consumers.clone() };
@@ -135,12 +149,19 @@ impl Parts {
         match self.parts.try_recv() {
             Ok(part) => Some(part),
             Err(mpsc::error::TryRecvError::Empty) => None,
-            Err(mpsc::error::TryRecvError::Disconnected) => Some(Part::Aborted(Failure::Cancelled)),
+            Err(mpsc::error::TryRecvError::Disconnected) => {
+                Some(Part::Aborted(Failure::Incomplete))
+            }
         }
     }
 
     pub(crate) async fn next(&mut self) -> Part {
-        self.parts.recv().await.unwrap_or(Part::Aborted(Failure::Cancelled))
+        self.parts.recv().await.unwrap_or(Part::Aborted(Failure::Incomplete))
+    }
+
+    /// All of it was sent on.
+    pub(crate) fn sent(&self) {
+        self.consumers.sent.store(true, Ordering::Release);
     }
 
     /// Wants no more of it.
@@ -183,6 +204,16 @@ pub struct StreamWriter {
     to: PartsSender,
     room: Arc<Semaphore>,
     target: String,
+    consumers: Arc<Consumers>,
+    finished: bool,
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.to.send(Part::Aborted(Failure::Cancelled));
+        }
+    }
 }
 
 /// A part holds its place among those written ahead until it is sent.
@@ -195,10 +226,11 @@ pub(crate) fn writer(
     wake: Arc<Outbox>,
 ) -> (StreamWriter, Parts) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let consumers = Arc::new(Consumers { origin: None, verdict: Verdict::default() });
-    let parts = Parts { parts: receiver, length, consumers };
+    let consumers = Consumers::new(None);
+    let parts = Parts { parts: receiver, length, consumers: consumers.clone() };
     let to = PartsSender { parts: sender, wake: Some(wake) };
-    (StreamWriter { to, room: Arc::new(Semaphore::new(WRITTEN_AHEAD)), target }, parts)
+    let room = Arc::new(Semaphore::new(WRITTEN_AHEAD));
+    (StreamWriter { to, room, target, consumers, finished: false }, parts)
 }
 
 impl StreamWriter {
@@ -215,21 +247,22 @@ impl StreamWriter {
         if self.to.send(Part::Chunk(chunk)) { Ok(()) } else { Err(self.refused()) }
     }
 
-    /// Ends the message. The receiver takes it for complete only now.
+    /// Ends the message, and waits until all of it has been handed to the connection. The receiver takes it for
+    /// complete only now.
     ///
     /// # Errors
     /// [`Error::Failed`] if the receiver wants no more or is gone.
-    pub async fn finish(self) -> Result<(), Error> {
+    pub async fn finish(mut self) -> Result<(), Error> {
+        self.finished = true;
         if !self.to.send(Part::End) {
             return Err(self.refused());
         }
-        // Until the last part is on its way, so that an error is still heard.
         self.to.closed().await;
-        Ok(())
+        if self.consumers.sent.load(Ordering::Acquire) { Ok(()) } else { Err(self.refused()) }
     }
 
     fn refused(&self) -> Error {
-        Error::Failed { to: self.target.clone(), failure: Failure::Cancelled }
+        Error::Failed { to: self.target.clone(), failure: self.consumers.why() }
     }
 }
 

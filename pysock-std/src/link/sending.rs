@@ -373,7 +373,13 @@ impl Active {
 
     fn end(&mut self, conn: &mut Connection<C>, tx: &mut pysock_proto::Tx<'_>) -> Step {
         match conn.end(tx, self.stream) {
-            Ok(()) | Err(SendError::NoStream) => Step::Over,
+            Ok(()) => {
+                if let Source::Parts { parts, .. } = &self.source {
+                    parts.sent();
+                }
+                Step::Over
+            }
+            Err(SendError::NoStream) => Step::Over,
             Err(SendError::Full(_)) => Step::Full,
             Err(SendError::NotOpen) => Step::Nothing,
             // The program wrote less than it declared.

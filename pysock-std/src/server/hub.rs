@@ -11,13 +11,16 @@ use std::{
 
 use pysock_proto::{
     ChannelId, ChannelName, CloseReason, Envelope, Failure, Find, Keypair, Kind, Party, PeerId,
-    PeerInfo, RequestId,
+    PeerInfo,
     registry::{Entry, Policy, Registry, Slot},
     router::{Channel, ChannelEntry, Membership, Route, Router, Sender as Routed},
 };
 use tokio::sync::Notify;
 
-use super::Client;
+use super::{
+    Client,
+    asked::{AskedOf, Open},
+};
 use crate::{
     Error, Target,
     config::{NamePolicy, ServerConfig},
@@ -32,8 +35,8 @@ use crate::{
 
 /// Channels that one client may open.
 const CHANNELS_PER_CLIENT: u16 = 1024;
-/// Requests that one client may have been asked and not answered.
-const ASKED: usize = 1024;
+/// Requesters on one client's books before those who have left are looked for.
+const REQUESTERS: usize = 64;
 /// Memory for incomplete messages of all clients together, in bytes, unless a single message may be larger.
 const BUDGET: usize = 256 << 20;
 
@@ -46,8 +49,8 @@ pub(crate) struct Session {
     pub(crate) peer: Arc<PeerInfo>,
     pub(crate) address: SocketAddr,
     pub(crate) outbox: Arc<Outbox>,
-    /// Requests of other clients that it has to answer, by requester, channel and number.
-    asked: Mutex<HashMap<(PeerId, Channel, RequestId), ChannelId>>,
+    /// Requests of other clients that it has to answer.
+    asked: Mutex<AskedOf>,
 }
 
 impl Session {
@@ -61,23 +64,8 @@ impl Session {
         Session { slot, peer: Arc::new(peer), address, outbox, asked }
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<(PeerId, Channel, RequestId), ChannelId>> {
+    fn asked(&self) -> MutexGuard<'_, AskedOf> {
         self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Notes that a client asks this one. `false`: it has too many requests to answer already.
-    fn ask(&self, requester: PeerId, channel: Channel, id: RequestId, local: ChannelId) -> bool {
-        let mut asked = self.asked();
-        if asked.len() >= ASKED {
-            return false;
-        }
-        asked.insert((requester, channel, id), local);
-        true
-    }
-
-    /// Whether this client was asked that, and has not answered yet.
-    fn answers(&self, requester: PeerId, channel: Channel, id: RequestId) -> bool {
-        self.asked().remove(&(requester, channel, id)).is_some()
     }
 
     pub(crate) fn fail(&self, envelope: Envelope, why: Failure) {
@@ -184,23 +172,22 @@ impl Hub {
 
     /// A connection is over: forgets it, and says to whoever waits for an answer from it that none will come.
     pub(crate) fn leave(&self, session: &Session) {
+        // What is still queued never reached it.
+        session.outbox.fail_all(Failure::NoPeer);
         let mut tables = self.tables();
         tables.names.offline(session.peer.id, session.slot);
         tables.channels.drop_slot(session.slot);
         tables.sessions.remove(&session.slot);
-        let asked = std::mem::take(&mut *session.asked());
-        for ((requester, _, id), channel) in asked {
-            let slot = tables.names.get(requester).and_then(Entry::slot);
-            if let Some(requester) = slot.and_then(|slot| tables.sessions.get(&slot)) {
-                let party = Party::Peer(session.peer.id);
-                let envelope = Envelope { channel, party, kind: Kind::Request(id) };
+        let party = Party::Peer(session.peer.id);
+        for (requester, open) in session.asked().drain() {
+            if let Some(requester) = tables.sessions.get(&requester) {
+                let envelope =
+                    Envelope { channel: open.local, party, kind: Kind::Request(open.id) };
                 requester.fail(envelope, Failure::Unknown);
             }
         }
         drop(tables);
-        session.outbox.fail_all(Failure::NoPeer);
-        let peer = Party::Peer(session.peer.id);
-        self.requests.lose(|asked| asked.responder == peer);
+        self.requests.lose(|asked| asked.responder == party);
         self.left.notify_waiters();
     }
 
@@ -269,19 +256,20 @@ impl Hub {
                 let (name, sink) = tables.sinks.get(&channel).ok_or(Failure::NoResponder)?;
                 Ok(Way::Listener(channel, *name, sink.clone()))
             }
-            Route::Peer { peer, to } => {
+            Route::Peer { to, .. } => {
                 let target = tables.sessions.get(&to.slot).ok_or(Failure::NoPeer)?;
                 match kind {
                     Kind::Message => {}
                     Kind::Request(id) => {
-                        if !target.ask(session.peer.id, channel, id, local) {
-                            return Err(Failure::Busy);
+                        let mut asked = target.asked();
+                        if asked.requesters() >= REQUESTERS {
+                            asked.keep(|slot| tables.sessions.contains_key(&slot));
                         }
+                        asked.note(session.slot, Open { channel, id, local });
                     }
                     Kind::Reply(id) => {
-                        if !session.answers(peer, channel, id) {
-                            return Err(Failure::BadDestination);
-                        }
+                        let open = session.asked().answer(target.slot, channel, id);
+                        open.ok_or(Failure::BadDestination)?;
                     }
                 }
                 Ok(Way::Clients(vec![(target.clone(), to.local)]))
@@ -301,10 +289,10 @@ impl Hub {
         };
         let tables = self.tables();
         let channel = tables.channels.resolve(session.slot, envelope.channel)?;
-        let local = session.asked().remove(&(requester, channel, id))?;
         let slot = tables.names.get(requester)?.slot()?;
+        let open = session.asked().answer(slot, channel, id)?;
         let party = Party::Peer(session.peer.id);
-        let envelope = Envelope { channel: local, party, kind: Kind::Request(id) };
+        let envelope = Envelope { channel: open.local, party, kind: Kind::Request(id) };
         Some((tables.sessions.get(&slot)?.clone(), envelope))
     }
 

@@ -1,5 +1,6 @@
 //! The server: any number of named clients, channels, and the program that listens to them.
 
+mod asked;
 mod channel;
 mod doorman;
 mod hub;

@@ -212,19 +212,26 @@ impl Serving<'_> {
     }
 
     /// A message of this client for another one, as the other one gets it: the source is what this server knows.
-    fn relayed(&self, envelope: &Envelope, local: pysock_proto::ChannelId, body: Body) -> Outgoing {
+    fn relayed(
+        &self,
+        envelope: &Envelope,
+        (to, local): (&Session, pysock_proto::ChannelId),
+        body: Body,
+    ) -> Outgoing {
+        let party = Party::Peer(self.session.peer.id);
         let report = match (envelope.party, envelope.kind) {
             (Party::Peer(_), Kind::Message | Kind::Request(_)) => {
                 Report::Relay(Arc::downgrade(&self.session.outbox), *envelope)
             }
+            // Whoever waits for a reply that cannot be delivered is told that its request has failed.
+            (Party::Peer(_), Kind::Reply(id)) => {
+                let request = Envelope { channel: local, party, kind: Kind::Request(id) };
+                Report::Relay(Arc::downgrade(&to.outbox), request)
+            }
             _ => Report::Nobody,
         };
         Outgoing {
-            envelope: Envelope {
-                channel: local,
-                party: Party::Peer(self.session.peer.id),
-                kind: envelope.kind,
-            },
+            envelope: Envelope { channel: local, party, kind: envelope.kind },
             from: Some(self.session.peer.clone()),
             body,
             epoch: 0,
@@ -282,7 +289,7 @@ impl Handler for Serving<'_> {
                 sink.deliver(message)
             }
             Ok(Way::Clients(to)) => spread(to.into_iter().map(|(session, local)| {
-                let item = self.relayed(&envelope, local, Body::Whole(bytes.clone()));
+                let item = self.relayed(&envelope, (&session, local), Body::Whole(bytes.clone()));
                 (session.outbox.clone(), item)
             })),
             Err(why) => {
@@ -312,7 +319,7 @@ impl Handler for Serving<'_> {
                 let mut items = Vec::with_capacity(ends.len());
                 for ((sender, parts), (session, local)) in ends.into_iter().zip(&to) {
                     senders.push(sender);
-                    let item = self.relayed(&envelope, *local, Body::Parts(parts));
+                    let item = self.relayed(&envelope, (session, *local), Body::Parts(parts));
                     items.push((session.outbox.clone(), item));
                 }
                 (Destination::Forward(senders), spread(items))
