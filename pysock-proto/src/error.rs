@@ -59,7 +59,8 @@ macro_rules! codes {
 }
 
 sentences! {
-    /// Why a connection is over. Fatal: the connection stays ended, its secrets are wiped.
+    /// Why a connection is over. Fatal: it stays ended. Its secrets are wiped once its last word is flushed, or when it
+    /// is dropped.
     Error {
         /// The other side does not speak pysock; noticed at its first wrong byte.
         NotPysock = "the other side does not speak pysock",

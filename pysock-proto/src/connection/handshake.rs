@@ -4,6 +4,8 @@ use super::{
     Admission, ClientSetup, Env, Event, Expect, PskRequest, Verify,
     open::{Open, Role},
 };
+use zeroize::Zeroize;
+
 use crate::{
     buffer::{Rx, Tx},
     crypto::{Crypto, Ephemeral, TAG},
@@ -131,8 +133,10 @@ impl Await {
             return Err(Error::Rejected);
         }
         // Without the key, one that nobody knows: the client's first message then fails like with a wrong one.
-        let nobodys = C::hash(&[b"pysock/1 no psk", &self.ephemeral.secret]);
-        Ok(self.start::<C>(prelude, Some(psk.map_or(&nobodys, Psk::expose)), env))
+        let mut nobodys = C::hash(&[b"pysock/1 no psk", &self.ephemeral.secret]);
+        let handshake = self.start::<C>(prelude, Some(psk.map_or(&nobodys, Psk::expose)), env);
+        nobodys.zeroize();
+        Ok(handshake)
     }
 
     pub(super) fn start<C: Crypto>(

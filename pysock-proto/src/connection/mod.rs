@@ -132,6 +132,9 @@ impl<C: Crypto> Connection<C> {
 
     /// Deals with what is in `rx`, at most one record of it. `None`: flush, then bring more bytes.
     ///
+    /// While a decision is pending ([`Event::Verify`], [`Event::Admission`], [`Event::PskWanted`]), another call
+    /// rejects: decide first, however long that takes.
+    ///
     /// # Errors
     /// Whatever it is, the connection is over.
     pub fn receive<'b>(
@@ -228,7 +231,8 @@ impl<C: Crypto> Connection<C> {
     /// Server: the client is in, under the number `id`. The next flush tells it.
     ///
     /// # Errors
-    /// [`Error::Rejected`] if the decision came from another connection.
+    /// [`Error::Rejected`] if the decision came from another connection; [`Error::HandshakeTimeout`] if it comes too
+    /// late.
     pub fn admit(&mut self, admission: Admission, id: PeerId, env: &Env<'_>) -> Result<(), Error> {
         self.decide(&admission, env, |open| open.welcome(id))
     }
@@ -236,7 +240,8 @@ impl<C: Crypto> Connection<C> {
     /// Server: the client stays out. The next flush tells it why, and the connection is over.
     ///
     /// # Errors
-    /// [`Error::Rejected`] if the decision came from another connection.
+    /// [`Error::Rejected`] if the decision came from another connection; [`Error::HandshakeTimeout`] if it comes too
+    /// late.
     pub fn refuse(
         &mut self,
         admission: Admission,
@@ -253,6 +258,10 @@ impl<C: Crypto> Connection<C> {
         decision: impl FnOnce(&mut Open),
     ) -> Result<(), Error> {
         match &mut self.phase {
+            Phase::Handshake(_) if env.now >= self.handshake_by => {
+                self.fail(Error::HandshakeTimeout);
+                Err(Error::HandshakeTimeout)
+            }
             Phase::Handshake(handshake) if handshake.is_decided_by(admission) => {
                 let mut open = handshake.open::<C>(&self.limits, env.now);
                 decision(&mut open);

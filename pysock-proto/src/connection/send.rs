@@ -91,7 +91,7 @@ impl<C: Crypto> Connection<C> {
         self.opened()?.put::<C>(tx, types::FAILED, [body.as_slice(), &[]])
     }
 
-    /// Begins a message larger than a record, of `length` bytes if that is known.
+    /// Begins a message larger than a record, of `length` bytes if that is known and less than 2^64 - 1.
     ///
     /// # Errors
     /// [`SendError::Streams`] while the receiver takes no further one; [`SendError::Full`].

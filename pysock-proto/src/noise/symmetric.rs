@@ -77,19 +77,22 @@ impl SymmetricState {
     }
 
     pub(super) fn mix_key<C: Crypto>(&mut self, material: &[u8]) {
-        let [ck, k] = hkdf::<C, 2>(&self.ck, material);
+        let mut keys = hkdf::<C, 2>(&self.ck, material);
+        let [ck, k] = &keys;
         self.set_key(ck, k);
+        keys.zeroize();
     }
 
     pub(super) fn mix_key_and_hash<C: Crypto>(&mut self, material: &[u8]) {
-        let [ck, mut temp, k] = hkdf::<C, 3>(&self.ck, material);
-        self.mix_hash::<C>(&temp);
-        temp.zeroize();
+        let mut keys = hkdf::<C, 3>(&self.ck, material);
+        let [ck, hash, k] = &keys;
+        self.mix_hash::<C>(hash);
         self.set_key(ck, k);
+        keys.zeroize();
     }
 
-    fn set_key(&mut self, ck: [u8; 32], k: [u8; 32]) {
-        (self.ck, self.k, self.n, self.has_key) = (ck, k, 0, true);
+    fn set_key(&mut self, ck: &[u8; 32], k: &[u8; 32]) {
+        (self.ck, self.k, self.n, self.has_key) = (*ck, *k, 0, true);
     }
 
     /// `EncryptAndHash` in place; once there is a key, the last 16 bytes are room for the tag.

@@ -103,8 +103,6 @@ pub(crate) struct Hub {
     closing: AtomicBool,
     /// A session has ended.
     pub(crate) left: Notify,
-    /// The server is shutting down.
-    pub(crate) stop: Notify,
 }
 
 impl Hub {
@@ -133,7 +131,6 @@ impl Hub {
             tables: Mutex::new(tables),
             closing: AtomicBool::new(false),
             left: Notify::new(),
-            stop: Notify::new(),
             config,
         }
     }
@@ -149,7 +146,6 @@ impl Hub {
     /// Asks every client to go, after what is queued for it.
     pub(crate) fn begin_shutdown(&self) {
         self.closing.store(true, Ordering::Release);
-        self.stop.notify_waiters();
         for session in self.tables().sessions.values() {
             session.outbox.end(CloseReason::ShuttingDown, true);
         }

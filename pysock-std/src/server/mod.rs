@@ -44,7 +44,8 @@ pub struct ServerBuilder {
     config: ServerConfig,
 }
 
-/// A server that is listening. Dropping it disconnects everyone at once; [`shutdown`](Self::shutdown) is polite.
+/// A server that is listening. Dropping it sends every client what is queued and closes, in the background;
+/// [`shutdown`](Self::shutdown) waits for that.
 pub struct Server {
     hub: Arc<Hub>,
     address: SocketAddr,
