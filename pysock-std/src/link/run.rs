@@ -238,7 +238,8 @@ impl<H: Handler> Life<'_, H> {
                     self.reading = false;
                     self.closed = Some(End::Closed(why));
                     // What is queued still goes out before the answer.
-                    self.around.outbox.end(CloseReason::Done, true);
+                    let answer = Ending { why: CloseReason::Answered, drain: true };
+                    self.ending.get_or_insert((answer, Instant::now() + LINGER));
                     Verdict::Go
                 }
                 Event::Refused(why) => {
