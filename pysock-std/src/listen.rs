@@ -91,12 +91,14 @@ impl Sink {
             return Verdict::Go;
         }
         let (room, queue) = (self.room.clone(), queue.clone());
+        // Half of the queue has to be free before reading goes on, or every single message would wake us.
+        let half = cost.saturating_add(self.capacity / 2).min(self.capacity);
         Verdict::Wait(Box::pin(async move {
             let share = tokio::select! {
-                share = room.acquire_many_owned(cost) => share.ok(),
+                share = room.acquire_many_owned(half) => share.ok(),
                 () = queue.closed() => None,
             };
-            if let Some(share) = share {
+            if let Some(share) = share.and_then(|mut all| all.split(cost as usize)) {
                 item.hold(share);
                 let _ = queue.send(item);
             }
