@@ -303,6 +303,14 @@ codes! {
     }
 }
 
+impl Alert {
+    /// The three bytes in clear text that say so: the length 1, and the code. For a server that turns connections away
+    /// before it has a [`Connection`](crate::Connection) for them.
+    pub const fn to_wire(self) -> [u8; 3] {
+        [0, 1, self.code()]
+    }
+}
+
 impl Refusal {
     /// Whether trying again later may help: bit 7 of the code.
     pub const fn is_temporary(self) -> bool {

@@ -1,7 +1,7 @@
 //! The opening of a connection: prelude, three handshake messages, and the decisions between them.
 
 use super::{
-    Admission, ClientSetup, Env, Event, Expect, PskRequest, Verify,
+    Admission, ClientSetup, Env, Event, Expect, PskRequest, Verify, alert,
     open::{Open, Role},
 };
 use zeroize::Zeroize;
@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 use crate::{
     buffer::{Rx, Tx},
     crypto::{Crypto, Ephemeral, TAG},
-    error::{Alert, Error},
+    error::Error,
     id::Name,
     key::Psk,
     limits::Limits,
@@ -24,8 +24,6 @@ use crate::{
 
 /// Longest handshake message of the classical suites, in bytes. Checked before anything is buffered.
 const LONGEST: usize = 256;
-/// Length of an alert, which no handshake message has.
-const ALERT: u16 = 1;
 
 /// A server that waits for a client's prelude.
 pub(super) struct Await {
@@ -71,33 +69,6 @@ struct ClientPart {
 fn bind(hash: &[u8; 32]) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = *hash;
     [a, b, c, d, e, f, g, h]
-}
-
-/// Appends an alert, if there is room; it is only a courtesy.
-pub(super) fn write_alert(tx: &mut Tx<'_>, why: Alert) {
-    if tx.is_foreign(0) {
-        return;
-    }
-    tx.compact();
-    let [a, b] = ALERT.to_be_bytes();
-    let bytes = [a, b, why.code()];
-    if let Some(to) = tx.behind(bytes.len()) {
-        to.copy_from_slice(&bytes);
-        tx.sealed_more(bytes.len());
-    }
-}
-
-/// Whether an alert is at the front, in place of a handshake message or of the server's first record.
-pub(super) fn is_alert(rx: &Rx<'_>) -> bool {
-    rx.announced().is_some_and(|(len, _)| len == ALERT)
-}
-
-/// That alert, once it is complete.
-pub(super) fn read_alert(rx: &Rx<'_>) -> Option<Alert> {
-    match (rx.announced(), rx.bytes()) {
-        (Some((ALERT, true)), [_, _, code, ..]) => Some(Alert::from_code(*code)),
-        _ => None,
-    }
 }
 
 impl Await {
@@ -205,7 +176,7 @@ impl Handshake {
             return Ok(None);
         }
         let Some((len, complete)) = rx.announced() else { return Ok(None) };
-        let is_alert = len == ALERT && !self.is_server();
+        let is_alert = !self.is_server() && alert::is_next(rx);
         if !is_alert && !self.fits(len) {
             return Err(Error::HandshakeLength(len));
         }
@@ -213,7 +184,7 @@ impl Handshake {
         if !complete {
             return Ok(None);
         }
-        if let (true, Some(why)) = (is_alert, read_alert(rx)) {
+        if let (true, Some(why)) = (is_alert, alert::read(rx)) {
             return Err(Error::Alert(why));
         }
         rx.take(LENGTH);

@@ -16,6 +16,7 @@
 //! ```
 //! Any error leads to `Over` at once. A decision that is dropped rejects.
 
+mod alert;
 mod event;
 mod handshake;
 mod open;
@@ -37,7 +38,6 @@ use crate::{
     limits::Limits,
     record::CONTROL_ROOM,
     time::Instant,
-    wire::prelude::alert_for,
 };
 
 /// Smallest transmit buffer that a connection can work with, in bytes. The larger, the more is packed into a record.
@@ -299,7 +299,7 @@ impl<C: Crypto> Connection<C> {
             Phase::Open(open) => open.flush::<C>(tx, env, self.handshake_by),
             Phase::Over(alert) => {
                 if let Some(why) = alert.take() {
-                    handshake::write_alert(tx, why);
+                    alert::write(tx, why);
                 }
                 Ok(())
             }
@@ -387,9 +387,9 @@ impl<C: Crypto> Connection<C> {
     fn fail(&mut self, error: Error) {
         match &mut self.phase {
             Phase::Open(open) if open.may_say_why(error) => open.fail(),
-            Phase::Await(_) => self.phase = Phase::Over(alert_for(error)),
+            Phase::Await(_) => self.phase = Phase::Over(alert::about(error)),
             Phase::Handshake(handshake) if handshake.is_server() => {
-                self.phase = Phase::Over(alert_for(error));
+                self.phase = Phase::Over(alert::about(error));
             }
             Phase::Over(_) => {}
             _ => self.phase = Phase::Over(None),

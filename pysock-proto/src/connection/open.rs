@@ -1,6 +1,6 @@
 //! An open connection: which frames may come when, keep-alives, and the close.
 
-use super::{Env, Event, handshake, owed::Owed};
+use super::{Env, Event, alert, owed::Owed};
 use crate::{
     buffer::{Rx, Tx},
     crypto::{Crypto, Suite},
@@ -242,8 +242,8 @@ impl Open {
         }
         let (owner, suite) = (self.sealer.owner, self.sealer.suite);
         if rx.open(owner)?.is_empty() {
-            if !self.admitted && handshake::is_alert(rx) {
-                return handshake::read_alert(rx).map_or(Ok(None), |why| Err(Error::Alert(why)));
+            if !self.admitted && alert::is_next(rx) {
+                return alert::read(rx).map_or(Ok(None), |why| Err(Error::Alert(why)));
             }
             if !record::open::<C>(&mut self.incoming, suite, rx, ours.record, owner)? {
                 return Ok(None);

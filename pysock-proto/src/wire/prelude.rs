@@ -9,7 +9,7 @@
 use super::Reader;
 use crate::{
     crypto::{Crypto, Suite},
-    error::{Alert, Error},
+    error::Error,
     noise::Pattern,
 };
 
@@ -67,18 +67,6 @@ impl Prelude {
         };
         let Some(hint) = from.array::<HINT>() else { return Ok(None) };
         Ok(Some(Prelude { suite, pattern, psk_hint: has_hint.then_some(hint) }))
-    }
-}
-
-/// What a server says in clear text when it gives up for this reason; to what is not pysock it says nothing.
-pub(crate) fn alert_for(error: Error) -> Option<Alert> {
-    match error {
-        Error::NotPysock | Error::HandshakeTimeout | Error::Truncated => None,
-        Error::Version(_) => Some(Alert::Version),
-        Error::Suite(_) => Some(Alert::Suite),
-        Error::Pattern(_) | Error::Flags(_) => Some(Alert::Pattern),
-        Error::PskRequired => Some(Alert::Psk),
-        _ => Some(Alert::Failed),
     }
 }
 

@@ -372,7 +372,7 @@ async fn open_door(hub: Arc<Hub>, listener: TcpListener) {
 /// Says that there is no room, if the socket takes it at once.
 fn turn_away(socket: &TcpStream, address: SocketAddr) {
     tracing::debug!(%address, "too many connections that have not proven who they are");
-    let _ = socket.try_write(&[0, 1, pysock_proto::Alert::Busy.code()]);
+    let _ = socket.try_write(&pysock_proto::Alert::Busy.to_wire());
 }
 
 fn channel_name(name: &str) -> Result<ChannelName, Error> {
