@@ -1,1 +1,1 @@
-//! Shared by nothing yet.
+//! Programs that show pysock at work; they are in `examples/examples/`.

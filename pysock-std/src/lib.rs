@@ -1,6 +1,7 @@
 //! pysock on the desktop (being built).
 #![forbid(unsafe_code)]
 
+pub mod blocking;
 pub mod client;
 pub mod config;
 mod error;
