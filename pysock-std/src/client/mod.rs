@@ -350,6 +350,8 @@ impl ClientBuilder {
         let shared = Shared::new(self.config, name, (host, port), state, pinned, self.ask);
         let shared = Arc::new(shared);
         let link = shared.connect().await?;
+        // Before the program can ask anything: a new connection forgets what was asked on the one before.
+        shared.begin_connection();
         let task = tokio::spawn(session::drive(shared.clone(), link));
         Ok(Client { shared, task: Some(task) })
     }

@@ -13,7 +13,6 @@ pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop>
     let mut ending = Ending::new()?;
     let client = join::connect(global, &options.to, Stay::Reconnect).await?;
     let mut status = client.status();
-    status.mark_unchanged();
     let mut channel = match client.create_channel(options.channel.as_str()).await {
         Ok(channel) => channel,
         Err(error) => return Err(join::give_up(client, error, "the server").await),
