@@ -431,6 +431,29 @@ fn megabytes_from_stdin_arrive_as_they_are() {
 }
 
 #[test]
+fn messages_of_any_size_go_into_a_file_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody here takes such a message as a whole.
+    std::fs::write(folder.path().join("server.yaml"), "max_message: 100000\n").unwrap();
+    std::fs::write(folder.path().join("b.yaml"), "max_message: 100000\n").unwrap();
+    let (_server, at) = serve_test(&folder);
+    let file = std::fs::File::create(folder.path().join("got")).unwrap();
+    let args = with(&["listen", "test"], &client("b", "b.yaml", &at));
+    let mut b = pysock(folder.path(), &with(&args, &["--raw", "--count", "2"]));
+    let mut child = b.stdout(file).spawn().unwrap();
+    let stderr = lines(child.stderr.take().unwrap());
+    let b = Running { child, stdout: mpsc::channel().1, stderr };
+    b.says("is listening on test");
+    let data: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
+    let send = with(&["send", "test", "--to", "b", "-"], &client("a", "a.yaml", &at));
+    run_with(folder.path(), &send, Some(data.clone())).code(0);
+    run_with(folder.path(), &send, Some(b"end".to_vec())).code(0);
+    assert_eq!(b.end(), 0);
+    let got = std::fs::read(folder.path().join("got")).unwrap();
+    assert!(got == [&data[..], b"end"].concat(), "{} bytes arrived differently", got.len());
+}
+
+#[test]
 fn what_is_too_large_for_the_receiver_is_said_to_be() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("server.yaml"), "max_message: 100000\n").unwrap();

@@ -71,16 +71,17 @@ Examples:
 Examples:
   pysock listen test --server example.org:1234 --name kitchen
   pysock listen test --count 1 --json
+  pysock listen test --count 1 --raw > photos.tar
   pysock listen test --config answerer.yaml --reply pong")]
     Listen(Listen),
     /// Send a message to the server, a client, or all clients on a channel
     #[command(after_help = "\
-Messages are read by the server as they pass. It is done when the server has confirmed that it got everything.
+The server can read what passes through it. It is done when the server has confirmed that it got everything.
 
 Examples:
   pysock send test 'Hello, World!'
   pysock send test --to kitchen 'the soup is ready'
-  tar c photos | pysock send test --to attic -")]
+  tar c photos | pysock send test --to attic -    (there: pysock listen test --count 1 --raw)")]
     Send(Send),
     /// Ask the server or a client, and print the reply
     #[command(after_help = "\
@@ -170,6 +171,9 @@ pub(crate) struct Listen {
     pub(crate) channel: ChannelName,
     #[command(flatten)]
     pub(crate) to: To,
+    /// Write what messages say as it is while it arrives, whatever their size; into a pipe or file only
+    #[arg(long, conflicts_with_all = ["json", "echo", "reply"])]
+    pub(crate) raw: bool,
     /// Stop after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,

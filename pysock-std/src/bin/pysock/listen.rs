@@ -1,15 +1,19 @@
 //! `pysock listen`: what arrives on a channel.
 
-use pysock_std::{Client, Data, Message, client::Status};
+use pysock_std::{Data, Message, client::Status};
 
 use crate::{
     args::{Answer, Global, Listen},
     exit::Stop,
     join::{self, Stay},
     print::{self, tell},
+    raw,
 };
 
 pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop> {
+    if options.raw {
+        return raw::listen(global, options).await;
+    }
     let mut ending = Ending::new()?;
     let client = join::connect(global, &options.to, Stay::Reconnect).await?;
     let mut status = client.status();
@@ -27,7 +31,7 @@ pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop>
                     answer(&mut message, &options.answer).await;
                     left = left.map(|left| left - 1);
                 }
-                None => return over(client).await,
+                None => return Ok(client.close().await?),
             },
             Ok(()) = status.changed() => tell_status(&status.borrow_and_update()),
             () = ending.wait() => {
@@ -40,11 +44,8 @@ pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop>
     Ok(client.close().await?)
 }
 
-async fn over(client: Client) -> Result<(), Stop> {
-    Ok(client.close().await?)
-}
-
-fn tell_status(status: &Status) {
+/// Says when the connection breaks and is there again.
+pub(crate) fn tell_status(status: &Status) {
     match status {
         Status::Connected => tell("connected again"),
         Status::Reconnecting(why) => tell(&format!("{why}\nconnecting again")),

@@ -12,6 +12,7 @@ mod keys;
 mod known;
 mod listen;
 mod print;
+mod raw;
 mod request;
 mod send;
 mod serve;

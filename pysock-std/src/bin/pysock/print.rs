@@ -24,7 +24,7 @@ pub(crate) fn line(data: &[u8]) -> String {
     escaped(data, false)
 }
 
-/// As [`line`], but line breaks and tabs stay.
+/// As [`line()`], but line breaks and tabs stay.
 pub(crate) fn lines(data: &[u8]) -> String {
     escaped(data, true)
 }
