@@ -147,10 +147,21 @@ impl Shared {
 
     /// A new connection is open: channels are opened again in the same order, so they keep their numbers.
     pub(super) fn begin_connection(&self) {
-        *locked(&self.directory) = Directory::default();
         locked(&self.finds).clear();
+        // Requests that nobody waits for any more must not surprise the server now.
+        self.outbox.drop_requests(|envelope, id| {
+            let (responder, channel) = (envelope.party, envelope.channel.0.into());
+            !self.requests.waits_for(&Asked { responder, channel, id })
+        });
+        // Under this lock numbers and the connection they belong to change together.
+        let mut directory = locked(&self.directory);
+        *directory = Directory::default();
         let channels = locked(&self.channels);
-        self.outbox.restart(channels.iter().map(|entry| Control::OpenChannel(entry.name)));
+        let ids = (0..=u16::MAX).map(ChannelId);
+        self.outbox.restart(channels.iter().zip(ids).flat_map(|(entry, id)| {
+            let given_up = entry.sink.is_none().then_some(Control::LeaveChannel(id));
+            [Some(Control::OpenChannel(entry.name)), given_up].into_iter().flatten()
+        }));
     }
 
     /// The connection is lost: nobody knows what became of requests.
@@ -191,8 +202,10 @@ impl Shared {
 
     /// The listener of a channel is gone, or the server does not have the channel.
     pub(super) fn drop_sink(&self, id: ChannelId) {
-        if let Some(entry) = locked(&self.channels).get_mut(usize::from(id.0)) {
-            entry.sink = None;
+        if let Some(entry) = locked(&self.channels).get_mut(usize::from(id.0))
+            && entry.sink.take().is_some()
+        {
+            self.outbox.control(Control::LeaveChannel(id));
         }
     }
 
@@ -291,6 +304,10 @@ impl Shared {
             return Err(Error::Failed { to: target.to_string(), failure });
         };
         let mut directory = locked(&self.directory);
+        if self.outbox.epoch() != epoch {
+            // The number belongs to a connection that is over meanwhile.
+            return Err(Error::Failed { to: target.to_string(), failure });
+        }
         if directory.by_key.len() >= DIRECTORY {
             (directory.by_key, directory.by_name) = Default::default();
         }

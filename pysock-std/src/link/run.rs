@@ -235,8 +235,10 @@ impl<H: Handler> Life<'_, H> {
                 Event::Closed(why) => {
                     self.reading = false;
                     self.closed = Some(End::Closed(why));
-                    // What is queued still goes out before the answer.
-                    self.around.outbox.end(CloseReason::Done, true);
+                    // What is queued still goes out before the answer. The outbox itself goes on: a client's
+                    // serves the next connection, too.
+                    let ending = Ending { why: CloseReason::Done, drain: true };
+                    self.ending.get_or_insert((ending, Instant::now() + LINGER));
                     Verdict::Go
                 }
                 Event::Refused(why) => {

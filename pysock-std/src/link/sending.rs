@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 use pysock_proto::{
-    ChannelId, Connection, Failure, Party, PeerId, PeerInfo, SendError, StreamId, TxBuf,
+    ChannelId, Connection, Failure, Kind, Party, PeerId, PeerInfo, SendError, StreamId, TxBuf,
 };
 
 use super::C;
@@ -137,6 +137,7 @@ impl Sending {
                     conn.answer_find(&mut tx, *query, peer.as_ref())
                 }
                 Control::OpenChannel(name) => conn.open_channel(&mut tx, name).map(drop),
+                Control::LeaveChannel(id) => conn.leave_channel(&mut tx, *id),
                 Control::Find(query, find) => conn.find(&mut tx, *query, find),
                 Control::Consumed { .. } | Control::Stop { .. } => {
                     inward(control, conn);
@@ -167,7 +168,11 @@ impl Sending {
         tx: &mut TxBuf<Vec<u8>>,
         epoch: u64,
     ) -> Attempt {
-        if matches!(item.envelope.party, Party::Peer(_)) && item.epoch != epoch {
+        // Peers have other numbers now, and an answer belongs to the connection of its question.
+        let of_its_connection = matches!(item.envelope.party, Party::Peer(_))
+            || matches!(item.envelope.kind, Kind::Reply(_))
+            || matches!(item.body, Body::Failed(_));
+        if of_its_connection && item.epoch != epoch {
             item.fail(Failure::NoPeer);
             return Attempt::Done;
         }

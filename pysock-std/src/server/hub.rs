@@ -172,9 +172,15 @@ impl Hub {
         let mut tables = self.tables();
         if let Some(old) = replaced {
             tables.channels.drop_slot(old);
+            tables.forget_requests_of(session.peer.id);
             if let Some(old) = tables.sessions.get(&old) {
                 old.outbox.end(CloseReason::Replaced, false);
             }
+        }
+        let active = tables.names.get(session.peer.id).and_then(Entry::slot);
+        if active != Some(session.slot) {
+            // A newer connection was faster on its way from admission to here.
+            session.outbox.end(CloseReason::Replaced, false);
         }
         tables.sessions.insert(session.slot, session.clone());
         if self.is_closing() {
@@ -185,9 +191,12 @@ impl Hub {
     /// A connection is over: forgets it, and says to whoever waits for an answer from it that none will come.
     pub(crate) fn leave(&self, session: &Session) {
         let mut tables = self.tables();
-        tables.names.offline(session.peer.id, session.slot);
+        let offline = tables.names.offline(session.peer.id, session.slot);
         tables.channels.drop_slot(session.slot);
         tables.sessions.remove(&session.slot);
+        if offline {
+            tables.forget_requests_of(session.peer.id);
+        }
         let asked = std::mem::take(&mut *session.asked());
         for ((requester, _, id), channel) in asked {
             let slot = tables.names.get(requester).and_then(Entry::slot);
@@ -364,6 +373,13 @@ impl Tables {
         let slot = Slot(self.next_slot);
         self.next_slot = self.next_slot.checked_add(1)?;
         Some(slot)
+    }
+
+    /// What a connection that is over has asked others is answered to nobody, whoever comes under its number next.
+    fn forget_requests_of(&self, requester: PeerId) {
+        for session in self.sessions.values() {
+            session.asked().retain(|(peer, ..), _| *peer != requester);
+        }
     }
 
     fn sessions_of(&self, members: pysock_proto::router::Members<'_>) -> Receivers {
