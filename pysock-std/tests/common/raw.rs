@@ -153,6 +153,11 @@ impl Raw {
         }
     }
 
+    /// The next thing worth hearing.
+    pub async fn next_but_other(&mut self) -> Heard {
+        self.until(|heard| *heard != Heard::Other).await.unwrap()
+    }
+
     /// Skips what is not wanted.
     pub async fn until(&mut self, mut wanted: impl FnMut(&Heard) -> bool) -> Result<Heard, Error> {
         loop {
