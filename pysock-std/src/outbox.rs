@@ -12,7 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use pysock_proto::{ChannelId, CloseReason, Envelope, Failure, Find, PeerInfo, StreamId};
+use pysock_proto::{
+    ChannelId, CloseReason, Envelope, Failure, Find, Kind, PeerInfo, RequestId, StreamId,
+};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -191,6 +193,22 @@ impl Outbox {
         let mut inner = self.lock();
         self.epoch.fetch_add(1, Ordering::AcqRel);
         inner.control = control.into_iter().collect();
+    }
+
+    /// Forgets queued requests that are `stale`. Nobody is told: nobody waits.
+    pub(crate) fn drop_requests(&self, stale: impl Fn(&Envelope, RequestId) -> bool) {
+        let mut inner = self.lock();
+        let Inner { queue, bytes, .. } = &mut *inner;
+        queue.retain(|item| {
+            let gone = matches!(item.envelope.kind, Kind::Request(id) if stale(&item.envelope, id))
+                && !matches!(item.body, Body::Failed(_));
+            if gone {
+                *bytes = bytes.saturating_sub(item.cost());
+            }
+            !gone
+        });
+        drop(inner);
+        self.settle(0);
     }
 
     pub(crate) fn control(&self, control: Control) {

@@ -69,7 +69,6 @@ pub(crate) struct Asked {
 }
 
 /// The requests of a program that wait for their replies.
-#[derive(Default)]
 pub(crate) struct Requests {
     next: AtomicU32,
     waiting: Mutex<HashMap<Asked, oneshot::Sender<Outcome>>>,
@@ -88,6 +87,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
+impl Default for Requests {
+    fn default() -> Self {
+        // Somewhere else in every run: a late reply to the run before must not fit a request of this one.
+        let start = crate::link::random().map_or(0, u32::from_le_bytes);
+        Requests { next: AtomicU32::new(start), waiting: Mutex::default() }
+    }
+}
+
 impl Requests {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Asked, oneshot::Sender<Outcome>>> {
         self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -99,6 +106,11 @@ impl Requests {
         let (tell, outcome) = oneshot::channel();
         self.lock().insert(asked, tell);
         Waiting { requests: self, asked, outcome }
+    }
+
+    /// Whether somebody still waits for that reply.
+    pub(crate) fn waits_for(&self, asked: &Asked) -> bool {
+        self.lock().contains_key(asked)
     }
 
     /// Hands an outcome to whoever waits for it. `false`: nobody does, or not from there.

@@ -12,7 +12,8 @@ use crate::{
     server::REPLY_WITHIN,
 };
 
-/// A channel of a client, with its listener. Messages to the server go by [`send`](Self::send), to others by
+/// A channel of a client, with its listener. Dropping it only stops listening: what arrives then is thrown away, and
+/// sending by name goes on. Messages to the server go by [`send`](Self::send), to others by
 /// [`send_to`](Self::send_to) and [`publish`](Self::publish).
 pub struct Channel {
     pub(super) name: ChannelName,

@@ -448,7 +448,12 @@ impl Shared {
         target: &Target,
         data: Data,
     ) -> Result<Message, Error> {
-        let (party, epoch) = self.resolve(target).await?;
+        let begun = tokio::time::Instant::now();
+        let (party, epoch) = match tokio::time::timeout(timeout, self.resolve(target)).await {
+            Ok(found) => found?,
+            Err(_) => return Err(Error::NoReply { to: target.to_string(), timeout }),
+        };
+        let timeout = timeout.saturating_sub(begun.elapsed());
         let waiting = self.requests.ask(party, channel.0.into());
         let envelope = Envelope { channel, party, kind: Kind::Request(waiting.id()) };
         let item = self.outgoing(envelope, epoch, Body::Whole(data.0));

@@ -147,8 +147,15 @@ impl Shared {
 
     /// A new connection is open: channels are opened again in the same order, so they keep their numbers.
     pub(super) fn begin_connection(&self) {
-        *locked(&self.directory) = Directory::default();
         locked(&self.finds).clear();
+        // Requests that nobody waits for any more must not surprise the server now.
+        self.outbox.drop_requests(|envelope, id| {
+            let (responder, channel) = (envelope.party, envelope.channel.0.into());
+            !self.requests.waits_for(&Asked { responder, channel, id })
+        });
+        // Under this lock numbers and the connection they belong to change together.
+        let mut directory = locked(&self.directory);
+        *directory = Directory::default();
         let channels = locked(&self.channels);
         self.outbox.restart(channels.iter().map(|entry| Control::OpenChannel(entry.name)));
         self.status.send_replace(Status::Connected);
@@ -178,9 +185,19 @@ impl Shared {
         sink: Sink,
     ) -> Result<(ChannelId, watch::Receiver<Opening>), Error> {
         let mut channels = locked(&self.channels);
-        let taken = channels.iter().any(|entry| entry.name == name && entry.sink.is_some());
-        if taken {
-            return Err(Error::ChannelExists(name.as_str().into()));
+        let known = channels.iter_mut().zip(0..=u16::MAX).find(|(entry, _)| {
+            let refused = matches!(*entry.opening.borrow(), Opening::Refused(_));
+            entry.name == name && !refused
+        });
+        if let Some((entry, id)) = known {
+            // It is open still, only nobody has listened.
+            return match entry.sink {
+                Some(_) => Err(Error::ChannelExists(name.as_str().into())),
+                None => {
+                    entry.sink = Some(sink);
+                    Ok((ChannelId(id), entry.opening.subscribe()))
+                }
+            };
         }
         let id =
             u16::try_from(channels.len()).map_err(|_| Error::NoChannel(name.as_str().into()))?;
@@ -190,7 +207,7 @@ impl Shared {
         Ok((ChannelId(id), opened))
     }
 
-    /// The listener of a channel is gone, or the server does not have the channel.
+    /// The listener of a channel is gone. Sending goes on.
     pub(super) fn drop_sink(&self, id: ChannelId) {
         if let Some(entry) = locked(&self.channels).get_mut(usize::from(id.0)) {
             entry.sink = None;
@@ -292,6 +309,10 @@ impl Shared {
             return Err(Error::Failed { to: target.to_string(), failure });
         };
         let mut directory = locked(&self.directory);
+        if self.outbox.epoch() != epoch {
+            // The number belongs to a connection that is over meanwhile.
+            return Err(Error::Failed { to: target.to_string(), failure });
+        }
         if directory.by_key.len() >= DIRECTORY {
             (directory.by_key, directory.by_name) = Default::default();
         }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 use pysock_proto::{
-    ChannelId, Connection, Failure, Party, PeerId, PeerInfo, SendError, StreamId, TxBuf,
+    ChannelId, Connection, Failure, Kind, Party, PeerId, PeerInfo, SendError, StreamId, TxBuf,
 };
 
 use super::C;
@@ -167,7 +167,11 @@ impl Sending {
         tx: &mut TxBuf<Vec<u8>>,
         epoch: u64,
     ) -> Attempt {
-        if matches!(item.envelope.party, Party::Peer(_)) && item.epoch != epoch {
+        // Peers have other numbers now, and an answer belongs to the connection of its question.
+        let of_its_connection = matches!(item.envelope.party, Party::Peer(_))
+            || matches!(item.envelope.kind, Kind::Reply(_))
+            || matches!(item.body, Body::Failed(_));
+        if of_its_connection && item.epoch != epoch {
             item.fail(Failure::NoPeer);
             return Attempt::Done;
         }

@@ -160,6 +160,11 @@ impl Hub {
                 old.outbox.end(CloseReason::Replaced, false);
             }
         }
+        let active = tables.names.get(session.peer.id).and_then(Entry::slot);
+        if active != Some(session.slot) {
+            // A newer connection was faster on its way from admission to here.
+            session.outbox.end(CloseReason::Replaced, false);
+        }
         tables.sessions.insert(session.slot, session.clone());
         if self.is_closing() {
             session.outbox.end(CloseReason::ShuttingDown, true);

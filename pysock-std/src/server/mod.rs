@@ -221,8 +221,10 @@ impl Server {
 
     /// Lets nobody in any more, sends every client what is queued for it, closes, and waits until all are gone, some
     /// seconds at most. Returns how many did not confirm in time.
-    pub async fn shutdown(self) -> usize {
+    pub async fn shutdown(mut self) -> usize {
         self.door.abort();
+        // From here on the port is free.
+        let _ = (&mut self.door).await;
         self.hub.begin_shutdown();
         let all_gone = async {
             loop {

@@ -1,9 +1,12 @@
 //! Real servers and clients on loopback, with fresh keys.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of this module")]
 
+pub mod proxy;
+pub mod raw;
+
 use pysock_std::{
-    Client, Server,
-    client::ClientBuilder,
+    Client, Error, Server,
+    client::{ClientBuilder, Status},
     config::{ClientConfig, ServerConfig, new_secret_key},
 };
 
@@ -31,4 +34,29 @@ pub fn client(name: &str) -> ClientBuilder {
 
 pub async fn connect(name: &str, server: &Server) -> Client {
     client(name).connect(&server.address().to_string()).await.unwrap()
+}
+
+/// No test waits for ever.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(20), future).await.expect("took too long")
+}
+
+pub async fn connect_with(config: ClientConfig, server: &Server) -> Result<Client, Error> {
+    within(Client::from_config(config).connect(&server.address().to_string())).await
+}
+
+/// Waits until the server knows exactly so many clients.
+pub async fn until_connected(server: &Server, count: usize) {
+    within(async {
+        while server.clients().len() != count {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// Waits for a status.
+pub async fn until_status(client: &Client, wanted: impl FnMut(&Status) -> bool) -> Status {
+    let mut status = client.status();
+    within(status.wait_for(wanted)).await.expect("the client's task is gone").clone()
 }
