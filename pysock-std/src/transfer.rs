@@ -80,6 +80,9 @@ pub(crate) enum Part {
 #[derive(Default)]
 struct Verdict(AtomicU8);
 
+/// The consumer has all of it. No failure has this code.
+const DONE: u8 = u8::MAX;
+
 /// All consumers of one stream together: when the last is gone, its sender is told.
 struct Consumers {
     origin: Option<Origin>,
@@ -91,7 +94,8 @@ impl Drop for Consumers {
         if let Some(origin) = &self.origin {
             let Origin { stream, turn, .. } = *origin;
             let why = match self.verdict.0.load(Ordering::Acquire) {
-                0 => Failure::Cancelled,
+                // After the end nobody listens to this.
+                0 | DONE => Failure::Cancelled,
                 code => Failure::from_code(code),
             };
             // If the stream has ended meanwhile, its turn is over and this means nothing.
@@ -105,6 +109,8 @@ pub(crate) struct Parts {
     parts: mpsc::UnboundedReceiver<Part>,
     /// In bytes, if the sender declared it.
     pub(crate) length: Option<u64>,
+    /// Others get it, too, and are held up by whoever takes it slowly.
+    pub(crate) published: bool,
     consumers: Arc<Consumers>,
 }
 
@@ -124,7 +130,8 @@ pub(crate) fn parts(
     let consumers = Arc::new(Consumers { origin, verdict: Verdict::default() });
     let ends = wakes.into_iter().map(|wake| {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let parts = Parts { parts: receiver, length, consumers: consumers.clone() };
+        let consumers = consumers.clone();
+        let parts = Parts { parts: receiver, length, published: false, consumers };
         (PartsSender { parts: sender, wake }, parts)
     });
     ends.collect()
@@ -141,6 +148,12 @@ impl Parts {
 
     pub(crate) async fn next(&mut self) -> Part {
         self.parts.recv().await.unwrap_or(Part::Aborted(Failure::Cancelled))
+    }
+
+    /// Has all of it.
+    pub(crate) fn done(&self) {
+        let verdict = &self.consumers.verdict.0;
+        let _ = verdict.compare_exchange(0, DONE, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Wants no more of it.
@@ -183,6 +196,7 @@ pub struct StreamWriter {
     to: PartsSender,
     room: Arc<Semaphore>,
     target: String,
+    consumers: Arc<Consumers>,
 }
 
 /// A part holds its place among those written ahead until it is sent.
@@ -196,9 +210,10 @@ pub(crate) fn writer(
 ) -> (StreamWriter, Parts) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let consumers = Arc::new(Consumers { origin: None, verdict: Verdict::default() });
-    let parts = Parts { parts: receiver, length, consumers };
+    let parts = Parts { parts: receiver, length, published: false, consumers: consumers.clone() };
     let to = PartsSender { parts: sender, wake: Some(wake) };
-    (StreamWriter { to, room: Arc::new(Semaphore::new(WRITTEN_AHEAD)), target }, parts)
+    let room = Arc::new(Semaphore::new(WRITTEN_AHEAD));
+    (StreamWriter { to, room, target, consumers }, parts)
 }
 
 impl StreamWriter {
@@ -225,11 +240,18 @@ impl StreamWriter {
         }
         // Until the last part is on its way, so that an error is still heard.
         self.to.closed().await;
-        Ok(())
+        match self.consumers.verdict.0.load(Ordering::Acquire) {
+            DONE => Ok(()),
+            _ => Err(self.refused()),
+        }
     }
 
     fn refused(&self) -> Error {
-        Error::Failed { to: self.target.clone(), failure: Failure::Cancelled }
+        let failure = match self.consumers.verdict.0.load(Ordering::Acquire) {
+            0 | DONE => Failure::Cancelled,
+            code => Failure::from_code(code),
+        };
+        Error::Failed { to: self.target.clone(), failure }
     }
 }
 
