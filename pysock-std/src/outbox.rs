@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -260,7 +261,16 @@ impl Outbox {
                 }
                 return Err(Some(item));
             }
-            let Some(oldest) = inner.pop() else { break };
+            let Some(oldest) = inner.pop() else {
+                // What has the room is being sent already: the new one is the one to go.
+                drop(inner);
+                self.dropped.fetch_add(evicted.len() as u64 + 1, Ordering::Relaxed);
+                evicted.push(item);
+                for item in evicted {
+                    item.fail(Failure::Busy);
+                }
+                return Ok(());
+            };
             inner.bytes = inner.bytes.saturating_sub(oldest.cost());
             evicted.push(oldest);
         }
@@ -300,19 +310,27 @@ impl Outbox {
         }
     }
 
+    /// How long a receiver may hold others up, if it is disconnected after that.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        (self.limits.full == WhenFull::Disconnect).then_some(self.limits.patience)
+    }
+
+    /// What a receiver takes at least in that time, in bytes.
+    pub(crate) fn least(&self) -> usize {
+        self.limits.bytes / 64
+    }
+
     /// When this receiver counts as too slow, if nothing changes before.
     fn too_slow_at(&self) -> Option<Instant> {
-        if self.limits.full != WhenFull::Disconnect {
-            return None;
-        }
-        self.lock().full_since.map(|since| since + self.limits.patience)
+        let patience = self.patience()?;
+        self.lock().full_since.map(|since| since + patience)
     }
 
     /// The socket has taken so many bytes. Who takes enough of them has its patience anew.
     pub(crate) fn taken(&self, bytes: usize) {
         let mut inner = self.lock();
         inner.taken = inner.taken.saturating_add(bytes);
-        if inner.taken >= self.limits.bytes / 64 {
+        if inner.taken >= self.least() {
             inner.taken = 0;
             if inner.full_since.is_some() {
                 inner.full_since = Some(Instant::now());

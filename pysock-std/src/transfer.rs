@@ -119,6 +119,8 @@ pub(crate) struct Parts {
     parts: mpsc::UnboundedReceiver<Part>,
     /// In bytes, if the sender declared it.
     pub(crate) length: Option<u64>,
+    /// Others get it, too, and are held up by whoever takes it slowly.
+    pub(crate) published: bool,
     consumers: Arc<Consumers>,
 }
 
@@ -138,7 +140,8 @@ pub(crate) fn parts(
     let consumers = Consumers::new(origin);
     let ends = wakes.into_iter().map(|wake| {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let parts = Parts { parts: receiver, length, consumers: consumers.clone() };
+        let consumers = consumers.clone();
+        let parts = Parts { parts: receiver, length, published: false, consumers };
         (PartsSender { parts: sender, wake }, parts)
     });
     ends.collect()
@@ -227,7 +230,7 @@ pub(crate) fn writer(
 ) -> (StreamWriter, Parts) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let consumers = Consumers::new(None);
-    let parts = Parts { parts: receiver, length, consumers: consumers.clone() };
+    let parts = Parts { parts: receiver, length, published: false, consumers: consumers.clone() };
     let to = PartsSender { parts: sender, wake: Some(wake) };
     let room = Arc::new(Semaphore::new(WRITTEN_AHEAD));
     (StreamWriter { to, room, target, consumers, finished: false }, parts)

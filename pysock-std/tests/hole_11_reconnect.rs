@@ -130,7 +130,7 @@ async fn a_dropped_channel_can_be_created_again_and_hears_nothing_meanwhile() {
     assert_eq!(server.publish("test", "heard").await.unwrap(), 1);
     assert_eq!(within(channel.listen()).await.unwrap().text().unwrap(), "heard");
     let twice = client.create_channel("test").await;
-    assert!(matches!(twice, Err(pysock_std::Error::ChannelExists(_))), "{twice:?}");
+    assert!(matches!(twice, Err(Error::ChannelExists(_))), "{twice:?}");
 }
 
 #[tokio::test]

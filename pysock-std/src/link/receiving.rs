@@ -54,11 +54,14 @@ pub(crate) enum Destination {
     Collect { limit: usize },
     /// Hand its parts on.
     Forward(Vec<PartsSender>),
+    /// It is received and forgotten.
+    Discard,
     /// Nobody takes it.
     Refuse(Failure),
 }
 
 enum State {
+    Discard,
     Collect { data: Vec<u8>, limit: usize, share: Share },
     Forward(Vec<PartsSender>),
     Refused,
@@ -112,6 +115,7 @@ impl Receiving {
             }
             Destination::Collect { .. } => refuse(conn, stream, Failure::TooLarge),
             Destination::Forward(to) => State::Forward(to),
+            Destination::Discard => State::Discard,
             Destination::Refuse(why) => refuse(conn, stream, why),
         };
         if let Some(slot) = self.streams.get_mut(usize::from(stream.0)) {
@@ -139,6 +143,7 @@ impl Receiving {
                 let chunk = Chunk::received(Bytes::copy_from_slice(bytes), origin);
                 to.retain(|consumer| consumer.send(Part::Chunk(chunk.clone())));
             }
+            State::Discard => conn.consumed(stream, bytes.len()),
             State::Refused => {}
         }
     }
@@ -154,7 +159,7 @@ impl Receiving {
                 }
                 None
             }
-            State::Refused => None,
+            State::Discard | State::Refused => None,
         }
     }
 

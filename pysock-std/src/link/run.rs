@@ -348,6 +348,13 @@ impl<H: Handler> Life<'_, H> {
         if let Some((_, linger)) = self.ending {
             until = until.min(linger);
         }
+        let too_slow_at = match (self.ending, self.around.outbox.patience()) {
+            (None, Some(patience)) => self.sending.holds_up_since().map(|since| since + patience),
+            _ => None,
+        };
+        if let Some(at) = too_slow_at {
+            until = until.min(at);
+        }
         let blocked = &mut self.blocked;
         let mut unblocked = false;
         tokio::select! {
@@ -364,6 +371,10 @@ impl<H: Handler> Life<'_, H> {
         let now = Instant::now();
         if stuck.is_some_and(|since| now >= since + self.around.stall) {
             return Err(End::Stalled);
+        }
+        if too_slow_at.is_some_and(|at| now >= at) {
+            tracing::debug!("a receiver grants too little credit and is disconnected");
+            self.around.outbox.end(CloseReason::TooSlow, false);
         }
         if self.ending.is_some_and(|(_, linger)| now >= linger) {
             return Err(self.over());

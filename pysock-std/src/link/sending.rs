@@ -10,6 +10,8 @@ use pysock_proto::{
     ChannelId, Connection, Failure, Kind, Party, PeerId, PeerInfo, SendError, StreamId, TxBuf,
 };
 
+use tokio::time::Instant;
+
 use super::C;
 use crate::{
     outbox::{Body, Control, Outbox, Outgoing, Report},
@@ -29,6 +31,8 @@ struct Active {
     source: Source,
     cost: usize,
     report: Report,
+    /// Since when the receiver has granted too little credit, and what it has taken since, in bytes.
+    slow: Option<(Instant, usize)>,
     /// What was queued for the same channel since.
     behind: VecDeque<Outgoing>,
 }
@@ -68,6 +72,12 @@ impl Sending {
     /// Nothing is on its way.
     pub(super) fn is_idle(&self) -> bool {
         self.active.is_empty() && self.ready.is_empty()
+    }
+
+    /// Since when this receiver holds up others, to whom the same message is going.
+    pub(super) fn holds_up_since(&self) -> Option<Instant> {
+        let published = |active: &&Active| matches!(&active.source, Source::Parts { parts, .. } if parts.published);
+        self.active.iter().filter(published).filter_map(|active| Some(active.slow?.0)).min()
     }
 
     /// Moves as much as there is room for into `tx`.
@@ -226,7 +236,7 @@ impl Sending {
             Body::Failed(_) => Source::Whole(Bytes::new()),
         };
         let (report, behind) = (item.report, VecDeque::new());
-        self.active.push(Active { stream, channel, source, cost, report, behind });
+        self.active.push(Active { stream, channel, source, cost, report, slow: None, behind });
         Attempt::Begun
     }
 
@@ -261,7 +271,7 @@ impl Sending {
             progress = false;
             let mut at = 0;
             while let Some(active) = self.active.get_mut(at) {
-                match active.advance(conn, &mut tx.lend()) {
+                match active.advance(conn, &mut tx.lend(), outbox.least()) {
                     Step::Sent => progress = true,
                     Step::Nothing => {}
                     Step::Full => return Filled::Full,
@@ -334,7 +344,12 @@ enum Step {
 }
 
 impl Active {
-    fn advance(&mut self, conn: &mut Connection<C>, tx: &mut pysock_proto::Tx<'_>) -> Step {
+    fn advance(
+        &mut self,
+        conn: &mut Connection<C>,
+        tx: &mut pysock_proto::Tx<'_>,
+        least: usize,
+    ) -> Step {
         let rest = match &mut self.source {
             Source::Whole(bytes) if bytes.is_empty() => return self.end(conn, tx),
             Source::Whole(bytes) => bytes,
@@ -342,7 +357,11 @@ impl Active {
             Source::Parts { parts, current, complete } => {
                 if current.is_none() {
                     match parts.try_next() {
-                        None => return Step::Nothing,
+                        None => {
+                            // The receiver has all there is.
+                            self.slow = None;
+                            return Step::Nothing;
+                        }
                         Some(Part::Chunk(chunk)) if chunk.bytes.is_empty() => return Step::Sent,
                         Some(Part::Chunk(chunk)) => *current = Some(chunk),
                         Some(Part::End) => {
@@ -361,6 +380,12 @@ impl Active {
         match conn.chunk(tx, self.stream, rest) {
             Ok(n) => {
                 rest.advance(n);
+                if let Some((_, taken)) = &mut self.slow {
+                    *taken += n;
+                    if *taken >= least {
+                        self.slow = None;
+                    }
+                }
                 if let Source::Parts { current, .. } = &mut self.source
                     && current.as_ref().is_some_and(|chunk| chunk.bytes.is_empty())
                 {
@@ -369,7 +394,11 @@ impl Active {
                 Step::Sent
             }
             Err(SendError::Full(_)) => Step::Full,
-            Err(SendError::NoCredit | SendError::NotOpen) => Step::Nothing,
+            Err(SendError::NoCredit) => {
+                self.slow.get_or_insert_with(|| (Instant::now(), 0));
+                Step::Nothing
+            }
+            Err(SendError::NotOpen) => Step::Nothing,
             // The program wrote more than it declared.
             Err(_) => self.abort(Failure::Cancelled, conn, tx),
         }

@@ -24,6 +24,7 @@ use hub::{Hub, Session};
 use crate::{
     Data, Error, Message, StreamWriter, Target,
     config::ServerConfig,
+    link::Verdict,
     listen,
     outbox::{Body, Outgoing, Report},
     state::StateFile,
@@ -426,11 +427,13 @@ impl Hub {
         let routed = self.route_from_program(channel, Party::Everyone, Kind::Message);
         let (_, sessions) = routed.map_err(|_| Error::NoChannel(channel.as_str().into()))?;
         let count = sessions.len();
-        for (session, local) in sessions {
+        let items = sessions.into_iter().map(|(session, local)| {
             let envelope = Envelope { channel: local, party: Party::Server, kind: Kind::Message };
-            // One that is gone meanwhile is no concern of the others.
-            let _ =
-                session.outbox.push(Self::outgoing(envelope, Body::Whole(data.0.clone()))).await;
+            let item = Self::outgoing(envelope, Body::Whole(data.0.clone()));
+            (session.outbox.clone(), item)
+        });
+        if let Verdict::Wait(full) = session::spread(items) {
+            full.await;
         }
         Ok(count)
     }

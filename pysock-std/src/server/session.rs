@@ -248,8 +248,8 @@ impl Serving<'_> {
     }
 }
 
-/// Queues for several receivers; waits for those that are full.
-fn spread(items: impl IntoIterator<Item = (Arc<Outbox>, Outgoing)>) -> Verdict {
+/// Queues for several receivers; waits for those that are full, whose patience runs for all at once.
+pub(super) fn spread(items: impl IntoIterator<Item = (Arc<Outbox>, Outgoing)>) -> Verdict {
     let mut full = Vec::new();
     for (outbox, item) in items {
         if let Err(Some(item)) = outbox.try_push(item) {
@@ -312,12 +312,15 @@ impl Handler for Serving<'_> {
             }
             // Requests and replies are delivered whole.
             Ok(Way::Listener(..)) => (Destination::Collect { limit }, Verdict::Go),
+            // Nobody else is on the channel.
+            Ok(Way::Clients(to)) if to.is_empty() => (Destination::Discard, Verdict::Go),
             Ok(Way::Clients(to)) => {
                 let wakes = to.iter().map(|(session, _)| Some(session.outbox.clone()));
                 let ends = transfer::parts(length, Some(origin), wakes);
                 let mut senders = Vec::with_capacity(ends.len());
                 let mut items = Vec::with_capacity(ends.len());
-                for ((sender, parts), (session, local)) in ends.into_iter().zip(&to) {
+                for ((sender, mut parts), (session, local)) in ends.into_iter().zip(&to) {
+                    parts.published = envelope.party == Party::Everyone;
                     senders.push(sender);
                     let item = self.relayed(&envelope, (session, *local), Body::Parts(parts));
                     items.push((session.outbox.clone(), item));
