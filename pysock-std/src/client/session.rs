@@ -9,7 +9,6 @@ use super::shared::{Shared, Status};
 use crate::{
     Error, Message, Sender,
     link::{self, Destination, End, Handler, Link, Surroundings, Verdict},
-    listen::Sink,
     reply::Replier,
     transfer::Origin,
 };
@@ -123,31 +122,33 @@ struct Listening<'a> {
 }
 
 impl Listening<'_> {
-    /// Whoever sent it, and where it is to go.
-    fn place(&self, envelope: &Envelope) -> Result<(Sender, ChannelName, Sink), Failure> {
-        let (name, sink) = self.shared.sink(envelope.channel).ok_or(Failure::NoChannel)?;
+    /// By which channel it came, and who sent it.
+    fn origin(&self, envelope: &Envelope) -> Result<(ChannelName, Sender), Failure> {
+        let name = self.shared.channel_name(envelope.channel).ok_or(Failure::NoChannel)?;
         let sender = self.shared.sender(envelope.party).ok_or(Failure::NoPeer)?;
-        Ok((sender, name, sink))
+        Ok((name, sender))
     }
 }
 
 impl Handler for Listening<'_> {
     fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict {
+        // Unless the program takes it, a request is answered with a failure as this is dropped.
         let replier = Replier::to(&self.shared.outbox, &envelope);
-        match self.place(&envelope) {
-            Ok((sender, channel, sink)) => {
-                let message = Message { sender, channel, data: bytes, replier, share: None };
-                if matches!(envelope.kind, Kind::Reply(_)) {
-                    self.shared.replied(&envelope, Ok(message));
-                    return Verdict::Go;
-                }
-                sink.deliver(message)
-            }
+        let (channel, sender) = match self.origin(&envelope) {
+            Ok(found) => found,
             Err(why) => {
-                // A request is answered with a failure as its replier is dropped.
-                tracing::debug!(?envelope, %why, "a message for nobody");
-                Verdict::Go
+                tracing::debug!(?envelope, %why, "a message from nowhere");
+                return Verdict::Go;
             }
+        };
+        let message = Message { sender, channel, data: bytes, replier, share: None };
+        if matches!(envelope.kind, Kind::Reply(_)) {
+            self.shared.replied(&envelope, Ok(message));
+            return Verdict::Go;
+        }
+        match self.shared.sink(envelope.channel) {
+            Some(sink) => sink.deliver(message),
+            None => Verdict::Go,
         }
     }
 
@@ -158,12 +159,17 @@ impl Handler for Listening<'_> {
         origin: Origin,
     ) -> (Destination, Verdict) {
         let limit = self.shared.config.max_message;
-        match self.place(&envelope) {
-            Ok((sender, name, sink)) if envelope.kind == Kind::Message => {
-                sink.begin(sender, &name, length, origin, limit)
+        let (name, sender) = match self.origin(&envelope) {
+            Ok(found) => found,
+            Err(why) => return (Destination::Refuse(why), Verdict::Go),
+        };
+        match (envelope.kind, self.shared.sink(envelope.channel)) {
+            (Kind::Message, Some(sink)) => sink.begin(sender, &name, length, origin, limit),
+            (Kind::Message | Kind::Request(_), None) => {
+                (Destination::Refuse(Failure::NoResponder), Verdict::Go)
             }
-            Ok(_) => (Destination::Collect { limit }, Verdict::Go),
-            Err(why) => (Destination::Refuse(why), Verdict::Go),
+            // Requests and replies are delivered whole.
+            _ => (Destination::Collect { limit }, Verdict::Go),
         }
     }
 

@@ -224,10 +224,13 @@ impl Shared {
         id.ok_or_else(|| Error::NoChannel(name.as_str().into()))
     }
 
-    pub(super) fn sink(&self, id: ChannelId) -> Option<(ChannelName, Sink)> {
-        let channels = locked(&self.channels);
-        let entry = channels.get(usize::from(id.0))?;
-        Some((entry.name, entry.sink.clone()?))
+    pub(super) fn channel_name(&self, id: ChannelId) -> Option<ChannelName> {
+        locked(&self.channels).get(usize::from(id.0)).map(|entry| entry.name)
+    }
+
+    /// Where the program listens to a channel, if it does.
+    pub(super) fn sink(&self, id: ChannelId) -> Option<Sink> {
+        locked(&self.channels).get(usize::from(id.0))?.sink.clone()
     }
 
     pub(super) fn opened(&self, id: ChannelId, result: Result<(), Failure>) {
@@ -369,8 +372,7 @@ impl Shared {
             }
             Kind::Reply(_) => tracing::debug!(%why, "a reply did not get through"),
             Kind::Message => {
-                let name =
-                    locked(&self.channels).get(usize::from(envelope.channel.0)).map(|e| e.name);
+                let name = self.channel_name(envelope.channel);
                 tracing::info!(channel = ?name, to = ?envelope.party, %why, "a message did not get through");
                 let mut failures = locked(&self.failures);
                 if failures.len() >= FAILURES {

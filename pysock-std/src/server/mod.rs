@@ -282,10 +282,7 @@ impl ServerBuilder {
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Server, Error> {
         self.config.check()?;
         let hub = self.hub().await?;
-        let listener = listen_on(address).await.map_err(|source| Error::Bind {
-            address: format!("{}:{}", hub.config.address, hub.config.port),
-            source,
-        })?;
+        let listener = listen_on(address).await?;
         let address = listener
             .local_addr()
             .map_err(|source| Error::Bind { address: "the chosen address".into(), source })?;
@@ -327,9 +324,12 @@ impl ServerBuilder {
 }
 
 /// Listens with a backlog that a burst of clients does not overflow.
-async fn listen_on(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
-    for address in tokio::net::lookup_host(address).await? {
+async fn listen_on(address: impl ToSocketAddrs) -> Result<TcpListener, Error> {
+    let failed = |address: &str, source| Error::Bind { address: address.into(), source };
+    let found = tokio::net::lookup_host(address).await;
+    let no_address = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    let mut last = failed("that name", no_address);
+    for address in found.map_err(|source| failed("that name", source))? {
         let listening = || {
             let domain = socket2::Domain::for_address(address);
             let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
@@ -344,7 +344,7 @@ async fn listen_on(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
         };
         match listening() {
             Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
+            Err(source) => last = failed(&address.to_string(), source),
         }
     }
     Err(last)
