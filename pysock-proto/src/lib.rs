@@ -50,9 +50,11 @@
 //!     psk: None,
 //!     suite: Suite::ChaChaPoly,
 //! };
-//! let mut client = Connection::client(&setup, Ephemeral::new::<RustCrypto>(for_client), by);
+//! let ephemeral = Ephemeral::new::<RustCrypto>(for_client);
+//! let mut client = Connection::<RustCrypto>::client(&setup, ephemeral, by);
 //! let setup = ServerSetup { limits: Limits::SMALL, psk_required: false };
-//! let mut server = Connection::server(&setup, Ephemeral::new::<RustCrypto>(for_server), by);
+//! let ephemeral = Ephemeral::new::<RustCrypto>(for_server);
+//! let mut server = Connection::<RustCrypto>::server(&setup, ephemeral, by);
 //!
 //! // Memory for both, and the time, which stands still here.
 //! let (mut client_rx, mut client_tx) = (RxBuf::new([0; 514]), TxBuf::new([0; 1024]));
