@@ -115,7 +115,7 @@ fn way_out(error: &io::Error) -> &'static str {
 }
 
 /// `path` as a POSIX shell reads it back.
-fn shell_quoted(path: &Path) -> String {
+pub(crate) fn shell_quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if text.chars().all(plain) && !text.starts_with('-') {

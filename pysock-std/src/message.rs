@@ -124,6 +124,11 @@ pub(crate) enum Address {
     Server,
 }
 
+impl Target {
+    /// The server itself.
+    pub const SERVER: Target = Target(Address::Server);
+}
+
 /// A client's name, or its key in text form.
 impl From<&str> for Target {
     fn from(text: &str) -> Self {

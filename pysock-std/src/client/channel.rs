@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pysock_proto::{ChannelId, ChannelName};
+use pysock_proto::{ChannelId, ChannelName, Party};
 
 use super::shared::Shared;
 use crate::{
@@ -121,6 +121,16 @@ impl Channel {
         length: Option<u64>,
     ) -> Result<StreamWriter, Error> {
         self.shared.stream(self.id, &client.into(), length).await
+    }
+
+    /// Begins a message to every other client on the channel that is written bit by bit. The slowest sets the pace.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] if the client is over.
+    pub async fn publish_stream(&self, length: Option<u64>) -> Result<StreamWriter, Error> {
+        let epoch = self.shared.outbox.epoch();
+        let to = "everyone".into();
+        self.shared.stream_party(self.id, Party::Everyone, epoch, to, length).await
     }
 }
 

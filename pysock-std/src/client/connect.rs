@@ -149,7 +149,8 @@ impl Shared {
         let remedy = match (&self.config.server_key, &self.config.state) {
             (Some(_), _) => "change `server_key` in the configuration".into(),
             (None, Some(path)) => {
-                format!("pysock forget {} --state {}", self.address(), path.display())
+                let path = crate::file::shell_quoted(path);
+                format!("pysock forget {} --state {path}", self.address())
             }
             (None, None) => "restart the program".into(),
         };

@@ -162,6 +162,22 @@ impl Client {
         self.shared.request(REPLY_WITHIN, channel, &Target(Address::Server), data.into()).await
     }
 
+    /// As [`Channel::request_within`] on the channel of that name.
+    ///
+    /// # Errors
+    /// [`Error::NoChannel`] if it was not created; [`Error::Failed`], [`Error::NoReply`],
+    /// [`Error::OutcomeUnknown`].
+    pub async fn request_within(
+        &self,
+        timeout: Duration,
+        channel: &str,
+        target: impl Into<Target>,
+        data: impl Into<Data>,
+    ) -> Result<Message, Error> {
+        let channel = self.shared.channel(&channel_name(channel)?)?;
+        self.shared.request(timeout, channel, &target.into(), data.into()).await
+    }
+
     /// The connected client of that name or key, as the server says.
     ///
     /// # Errors
@@ -334,6 +350,8 @@ impl ClientBuilder {
         let shared = Shared::new(self.config, name, (host, port), state, pinned, self.ask);
         let shared = Arc::new(shared);
         let link = shared.connect().await?;
+        // Before the program can ask anything: a new connection forgets what was asked on the one before.
+        shared.begin_connection();
         let task = tokio::spawn(session::drive(shared.clone(), link));
         Ok(Client { shared, task: Some(task) })
     }
@@ -406,8 +424,19 @@ impl Shared {
         length: Option<u64>,
     ) -> Result<StreamWriter, Error> {
         let (party, epoch) = self.resolve(target).await?;
+        self.stream_party(channel, party, epoch, target.to_string(), length).await
+    }
+
+    async fn stream_party(
+        self: &Arc<Self>,
+        channel: ChannelId,
+        party: Party,
+        epoch: u64,
+        to: String,
+        length: Option<u64>,
+    ) -> Result<StreamWriter, Error> {
         let envelope = Envelope { channel, party, kind: Kind::Message };
-        let (writer, parts) = transfer::writer(length, target.to_string(), self.outbox.clone());
+        let (writer, parts) = transfer::writer(length, to, self.outbox.clone());
         self.push(envelope, epoch, Body::Parts(parts)).await?;
         Ok(writer)
     }

@@ -42,8 +42,6 @@ async fn keep_connected(shared: &Arc<Shared>, first: Link) -> Ended {
     let mut wait = FIRST_WAIT;
     loop {
         let since = tokio::time::Instant::now();
-        shared.begin_connection();
-        shared.status.send_replace(Status::Connected);
         let end = live(shared, &mut link).await;
         drop(link);
         shared.lose_connection();
@@ -79,7 +77,10 @@ async fn keep_connected(shared: &Arc<Shared>, first: Link) -> Ended {
             }
             wait = (wait * 2).min(LONGEST_WAIT);
             match shared.connect().await {
-                Ok(link) => break link,
+                Ok(link) => {
+                    shared.begin_connection();
+                    break link;
+                }
                 Err(error) => why = error,
             }
         };

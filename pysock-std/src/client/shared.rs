@@ -151,6 +151,7 @@ impl Shared {
         locked(&self.finds).clear();
         let channels = locked(&self.channels);
         self.outbox.restart(channels.iter().map(|entry| Control::OpenChannel(entry.name)));
+        self.status.send_replace(Status::Connected);
     }
 
     /// The connection is lost: nobody knows what became of requests.

@@ -1,0 +1,309 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, ArgGroup, Args as ClapArgs, Parser, Subcommand};
+use pysock_std::proto::{ChannelName, Name, PublicKey};
+
+use crate::exit::CODES;
+
+/// The port of a server unless another one is given.
+const PORT: u16 = 1234;
+
+/// Encrypted messages between named programs, through one server.
+///
+/// Data goes to stdout, talk to stderr. A program is known by its key, which is in its configuration file; only one
+/// connection for each key is active, so programs that run at the same time need a --config each.
+#[derive(Parser, Debug)]
+#[command(name = "pysock", version, after_help = CODES, subcommand_required = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Global {
+    /// The YAML file with configuration and key, created if there is none [default: client.yaml; serve: server.yaml]
+    #[arg(long, global = true, env = "PYSOCK_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log to stderr; twice, log more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Make a new secret key
+    #[command(after_help = "\
+A file that ends in .key beside an empty YAML file of the same name is the key of that configuration.
+
+Examples:
+  pysock keygen -o server.key     the secret key into a new file that only you can read
+  pysock keygen > key.txt         to stdout")]
+    Keygen(Keygen),
+    /// Show the public key that belongs to a key file or configuration
+    #[command(after_help = "\
+Examples:
+  pysock pubkey server.yaml
+  pysock pubkey --fingerprint client.yaml
+  pysock keygen | pysock pubkey")]
+    Pubkey(Pubkey),
+    /// Make a new pre-shared key, for `psk:` of a server and its clients
+    #[command(after_help = "\
+Examples:
+  pysock psk")]
+    Psk,
+    /// Run a server and print what is sent to it, until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  pysock serve --channel test
+  pysock serve --listen 0.0.0.0:1234 --channel test --channel house/kitchen --json
+  pysock serve --config server.yaml --channel echo --echo")]
+    Serve(Serve),
+    /// Print the messages on a channel, until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  pysock listen test --server example.org:1234 --name kitchen
+  pysock listen test --count 1 --json
+  pysock listen test --count 1 --raw > photos.tar
+  pysock listen test --config answerer.yaml --reply pong")]
+    Listen(Listen),
+    /// Send a message to the server, a client, or all clients on a channel
+    #[command(after_help = "\
+The server can read what passes through it. It is done when the server has confirmed that it got everything.
+
+Examples:
+  pysock send test 'Hello, World!'
+  pysock send test --to kitchen 'the soup is ready'
+  tar c photos | pysock send test --to attic -    (there: pysock listen test --count 1 --raw)")]
+    Send(Send),
+    /// Ask the server or a client, and print the reply
+    #[command(after_help = "\
+On a terminal the reply's control characters are escaped; into a pipe or file it goes as it is.
+
+Examples:
+  pysock request test ping
+  pysock request test --to kitchen --timeout 3 'how warm?'
+  pysock request test --json - < question.bin")]
+    Request(Request),
+    /// Show who is connected
+    #[command(after_help = "\
+Examples:
+  pysock clients --server example.org
+  pysock clients --json --config observer.yaml")]
+    Clients(To),
+    /// Show the servers and names that are remembered
+    #[command(after_help = "\
+Examples:
+  pysock known
+  pysock known --state server.state --json")]
+    Known(Known),
+    /// Forget the key of a server, so that it may have a new one
+    #[command(after_help = "\
+Do this only when the server's operator has told you the new key: whoever answers next is trusted.
+
+Examples:
+  pysock forget example.org:1234
+  pysock forget localhost:1234 --state client.state")]
+    Forget(Forget),
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Keygen {
+    /// Write the secret key to this new file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Pubkey {
+    /// A YAML or key file; `-` or nothing reads stdin
+    pub(crate) file: Option<PathBuf>,
+    /// Show the fingerprint, which people can compare
+    #[arg(long)]
+    pub(crate) fingerprint: bool,
+}
+
+/// How requests are answered.
+#[derive(ClapArgs, Debug)]
+#[group(multiple = false)]
+pub(crate) struct Answer {
+    /// Answer requests with what they say
+    #[arg(long)]
+    pub(crate) echo: bool,
+    /// Answer requests with this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reply: Option<String>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 lets the system choose one [default: what the configuration says]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub(crate) listen: Option<Address>,
+    /// A channel to create, besides those of the configuration; may be repeated
+    #[arg(long = "channel", value_name = "NAME")]
+    pub(crate) channels: Vec<ChannelName>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+/// Which server, and as whom.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct To {
+    /// The server [default: what the configuration says, or localhost:1234]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub(crate) server: Option<Address>,
+    /// The name to go under [default: what the configuration says, or the beginning of the key]
+    #[arg(long)]
+    pub(crate) name: Option<Name>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Listen {
+    /// The channel
+    pub(crate) channel: ChannelName,
+    #[command(flatten)]
+    pub(crate) to: To,
+    /// Write what messages say as it is while it arrives, whatever their size; into a pipe or file only
+    #[arg(long, conflicts_with_all = ["json", "echo", "reply"])]
+    pub(crate) raw: bool,
+    /// Stop after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) answer: Answer,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(group = ArgGroup::new("receiver").multiple(false))]
+pub(crate) struct Send {
+    /// The channel
+    pub(crate) channel: ChannelName,
+    /// What to send; `-` or a pipe reads stdin
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) data: Option<String>,
+    /// Send to this client instead of the server
+    #[arg(long, value_name = "NAME|KEY", value_parser = client, group = "receiver")]
+    pub(crate) to: Option<String>,
+    /// Send to every other client on the channel
+    #[arg(long, group = "receiver")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) server: To,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Request {
+    /// The channel
+    pub(crate) channel: ChannelName,
+    /// What to ask; `-` or a pipe reads stdin
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) data: Option<String>,
+    /// Ask this client instead of the server
+    #[arg(long, value_name = "NAME|KEY", value_parser = client)]
+    pub(crate) to: Option<String>,
+    /// How long to wait for the reply
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) server: To,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Known {
+    /// The state file [default: that of the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Forget {
+    /// The server's address, as it was connected to
+    #[arg(value_name = "HOST:PORT", value_parser = address)]
+    pub(crate) address: Address,
+    /// The state file [default: that of the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// A host and a port.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    /// `None`: the usual one.
+    pub(crate) port: Option<u16>,
+}
+
+impl Address {
+    pub(crate) fn port_or_default(&self) -> u16 {
+        self.port.unwrap_or(PORT)
+    }
+}
+
+/// Reads `host:port`, `[v6]:port`, or a host alone.
+fn address(text: &str) -> Result<Address, String> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let wrong = || "expected HOST:PORT, such as localhost:1234 or [::1]:1234".to_owned();
+    let port = port.map(|port| port.parse().map_err(|_| wrong())).transpose()?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() || host.contains(|c: char| c.is_control() || " []/".contains(c)) {
+        return Err(wrong());
+    }
+    Ok(Address { host: host.to_owned(), port })
+}
+
+/// Checks that a text is a client's name or key.
+fn client(text: &str) -> Result<String, String> {
+    let name: Result<Name, _> = text.parse();
+    match name {
+        Err(_) if text.parse::<PublicKey>().is_ok() => Ok(text.to_owned()),
+        Err(wrong) => Err(format!("neither a client's name nor its key pysock1…: {wrong}")),
+        Ok(_) => Ok(text.to_owned()),
+    }
+}
+
+/// Reads a number of seconds, such as 10 or 0.5.
+fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || "expected a number of seconds from 0.001 to 1000000".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    if (0.001..=1e6).contains(&seconds) {
+        Ok(std::time::Duration::from_secs_f64(seconds))
+    } else {
+        Err(wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_hosts_with_or_without_a_port() {
+        let read = |text| address(text).map(|a| (a.host, a.port));
+        assert_eq!(read("localhost:1234"), Ok(("localhost".into(), Some(1234))));
+        assert_eq!(read("localhost"), Ok(("localhost".into(), None)));
+        assert_eq!(read("[::1]:7"), Ok(("::1".into(), Some(7))));
+        assert_eq!(read("[::1]"), Ok(("::1".into(), None)));
+        assert_eq!(read("::1"), Ok(("::1".into(), None)));
+        for wrong in ["", ":1", "a:b", "a:70000", "a b:1", "\u{1b}[1m:1"] {
+            assert!(address(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `pysock keygen`, `pubkey` and `psk`: keys.
+
+use std::{
+    fs::OpenOptions,
+    io::{ErrorKind, Read, Write},
+    path::Path,
+};
+
+use pysock_std::{
+    Error,
+    config::new_secret_key,
+    proto::{Identity, Keypair, Psk, PublicKey, RustCrypto, SecretKey},
+};
+use serde_json::json;
+
+use crate::{
+    args::{Global, Keygen, Pubkey},
+    exit::Stop,
+    print::{self, fingerprint, tell},
+};
+
+/// Nobody writes a mebibyte of configuration.
+const LARGEST: u64 = 1 << 20;
+
+fn public(key: SecretKey) -> PublicKey {
+    Keypair::<RustCrypto>::new(key).public()
+}
+
+pub(crate) fn keygen(global: &Global, options: &Keygen) -> Result<(), Stop> {
+    let secret = new_secret_key().map_err(Error::from)?;
+    let public = public(secret.clone());
+    let text = secret.to_text();
+    let file = format!("# public key: {public}\n{}\n", text.expose());
+    let Some(path) = &options.output else {
+        tell(&format!("public key {public}"));
+        return match global.json {
+            true => {
+                let public = public.to_string();
+                print::out_json(&json!({ "secret_key": text.expose(), "public_key": public }))
+            }
+            false => print::out(file.as_bytes()),
+        };
+    };
+    create(path, &file)?;
+    tell(&format!("wrote a new secret key to {}, public key {public}", path.display()));
+    Ok(())
+}
+
+/// Writes a file that only its owner can read, and never over another one.
+fn create(path: &Path, text: &str) -> Result<(), Stop> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let place = path.display();
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Stop::local(format!(
+            "{place} exists already, and a key is never overwritten; give another name"
+        )),
+        _ => Stop::local(format!("cannot create {place}: {error}")),
+    })?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        // A part of a key is of no use, and would be in the way of the next attempt.
+        let _ = std::fs::remove_file(path);
+        Stop::local(format!("cannot write {place}: {error}"))
+    })
+}
+
+pub(crate) fn pubkey(global: &Global, options: &Pubkey) -> Result<(), Stop> {
+    let key = match options.file.as_deref().filter(|path| *path != Path::new("-")) {
+        None => find(&read(std::io::stdin(), "stdin")?)
+            .ok_or_else(|| Stop::local("there is no key on stdin; give a YAML or key file"))?,
+        Some(path) => of_file(path)?,
+    };
+    let print = fingerprint(&key);
+    match (global.json, options.fingerprint) {
+        (true, _) => print::out_json(
+            &json!({ "public_key": key.to_string(), "fingerprint": print.to_string() }),
+        ),
+        (false, true) => print::out_line(&print.to_string()),
+        (false, false) => print::out_line(&key.to_string()),
+    }
+}
+
+/// The key in a file, or in the key file beside a YAML without one.
+fn of_file(path: &Path) -> Result<PublicKey, Stop> {
+    let place = path.display();
+    let text_of = |path: &Path| {
+        let place = path.display().to_string();
+        let file = std::fs::File::open(path);
+        read(file.map_err(|e| Stop::local(format!("cannot open {place}: {e}")))?, &place)
+    };
+    if let Some(key) = find(&text_of(path)?) {
+        return Ok(key);
+    }
+    let beside = path.with_extension("key");
+    if beside != path
+        && beside.exists()
+        && let Some(key) = find(&text_of(&beside)?)
+    {
+        return Ok(key);
+    }
+    Err(Stop::local(format!(
+        "there is no key in {place}; a key file or a YAML file with `key:` has one"
+    )))
+}
+
+fn read(from: impl Read, place: &str) -> Result<String, Stop> {
+    let mut text = String::new();
+    let read = from.take(LARGEST).read_to_string(&mut text);
+    read.map_err(|e| Stop::local(format!("cannot read {place}: {e}")))?;
+    Ok(text)
+}
+
+/// The first line that is a key, or says `key: …`.
+fn find(text: &str) -> Option<PublicKey> {
+    text.lines().find_map(|line| {
+        let value = line.trim().strip_prefix("key:").unwrap_or(line);
+        let value = value.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+        let secret: Option<SecretKey> = value.parse().ok();
+        secret.map(public).or_else(|| value.parse().ok())
+    })
+}
+
+pub(crate) fn psk() -> Result<(), Stop> {
+    let trouble = |e| Stop::local(format!("no random numbers for a new key: {e}"));
+    let (mut hint, mut secret) = ([0; 8], [0; 32]);
+    getrandom::fill(&mut hint).and_then(|()| getrandom::fill(&mut secret)).map_err(trouble)?;
+    print::out_line(Psk::new(hint, secret).to_text().expose())
+}
