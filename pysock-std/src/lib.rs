@@ -33,7 +33,7 @@
 //!
 //! A task for each connection moves its bytes; a program never holds a connection, only queues to and from it.
 //! Futures of this crate can be dropped at any time: none holds bytes that would be lost with it. They need a tokio
-//! runtime with network and time switched on. There are no features to choose from.
+//! runtime with network and time switched on. The only feature, `cli`, is the `pysock` program; libraries switch it off.
 //!
 //! # Errors
 //!
