@@ -46,13 +46,12 @@ fn the_seeds_dialogue() {
     let client = client.connect(&server.address().to_string()).unwrap();
     let mut heard = client.create_channel("test").unwrap();
     heard.send("Hello, World!").unwrap();
-    for message in (&mut test).into_iter().take(1) {
-        assert_eq!(message.sender().to_string(), "shikhar");
-        assert_eq!(message.sender().key(), &client.public_key());
-        assert_eq!(message.channel().as_str(), "test");
-        assert_eq!(message.text().unwrap(), "Hello, World!");
-        server.send("test", message.sender(), "Hello From Server").unwrap();
-    }
+    let message = (&mut test).into_iter().next().unwrap();
+    assert_eq!(message.sender().to_string(), "shikhar");
+    assert_eq!(message.sender().key(), &client.public_key());
+    assert_eq!(message.channel().as_str(), "test");
+    assert_eq!(message.text().unwrap(), "Hello, World!");
+    server.send("test", message.sender(), "Hello From Server").unwrap();
     let answer = heard.listen().unwrap();
     assert!(answer.sender().is_server());
     assert_eq!(answer.text().unwrap(), "Hello From Server");

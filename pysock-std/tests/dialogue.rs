@@ -114,3 +114,20 @@ async fn large_messages_arrive_whole_everywhere() {
     b_big.publish(big.clone()).await.unwrap();
     assert_eq!(a_big.listen().await.unwrap().data(), &big);
 }
+
+#[tokio::test]
+async fn listening_ends_with_the_server_behind_everything_that_arrived() {
+    let server = serve(server_config()).await;
+    let mut test = server.create_channel("test").unwrap();
+    let client = connect("a", &server).await;
+    let channel = client.create_channel("test").await.unwrap();
+    channel.send("before").await.unwrap();
+    client.close().await.unwrap();
+    assert_eq!(server.shutdown().await, 0);
+    assert_eq!(test.listen().await.unwrap().text().unwrap(), "before");
+    assert!(test.listen().await.is_none());
+    let server = serve(server_config()).await;
+    let mut test = server.create_channel("test").unwrap();
+    drop(server);
+    assert!(test.listen().await.is_none());
+}

@@ -63,7 +63,7 @@ table! {
         /// The file in which the client remembers servers and peers; `None`: only as long as it runs.
         /// [`ClientConfig::load`] sets it to `client.state` beside `client.yaml`.
         state: Option<PathBuf> = None, Maybe(FilePath);
-        /// Whether to log more. Changes nothing else.
+        /// Whether the `pysock` program logs more; other programs set up `tracing` as they like. Changes nothing else.
         debug: bool = false, Flag;
     }
 }

@@ -72,7 +72,7 @@ table! {
         /// The file in which the server remembers names; `None`: only as long as it runs.
         /// [`ServerConfig::load`] sets it to `server.state` beside `server.yaml`.
         state: Option<PathBuf> = None, Maybe(FilePath);
-        /// Whether to log more. Changes nothing else.
+        /// Whether the `pysock` program logs more; other programs set up `tracing` as they like. Changes nothing else.
         debug: bool = false, Flag;
     }
 }

@@ -146,9 +146,16 @@ impl Hub {
     /// Asks every client to go, after what is queued for it.
     pub(crate) fn begin_shutdown(&self) {
         self.closing.store(true, Ordering::Release);
-        for session in self.tables().sessions.values() {
+        let mut tables = self.tables();
+        for session in tables.sessions.values() {
             session.outbox.end(CloseReason::ShuttingDown, true);
         }
+        tables.end_if_empty();
+    }
+
+    /// Nothing more will be delivered: whoever listens learns that the server is gone.
+    pub(crate) fn stop_listening(&self) {
+        self.tables().sinks.clear();
     }
 
     /// Enters a client that was admitted, and tells the connection that it replaces.
@@ -186,6 +193,9 @@ impl Hub {
                     Envelope { channel: open.local, party, kind: Kind::Request(open.id) };
                 requester.fail(envelope, Failure::Unknown);
             }
+        }
+        if self.is_closing() {
+            tables.end_if_empty();
         }
         drop(tables);
         self.requests.lose(|asked| asked.responder == party);
@@ -348,6 +358,13 @@ impl Hub {
 }
 
 impl Tables {
+    /// With the last client of a server that is closing, its channels end.
+    fn end_if_empty(&mut self) {
+        if self.sessions.is_empty() {
+            self.sinks.clear();
+        }
+    }
+
     /// A number for a connection, never used before.
     pub(crate) fn slot(&mut self) -> Option<Slot> {
         let slot = Slot(self.next_slot);

@@ -239,6 +239,7 @@ impl Server {
             }
         };
         let _ = tokio::time::timeout(SHUTDOWN, all_gone).await;
+        self.hub.stop_listening();
         self.hub.tables().sessions.len()
     }
 }
