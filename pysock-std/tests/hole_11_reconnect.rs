@@ -114,17 +114,18 @@ async fn a_cut_connection_is_made_again_with_its_channels() {
 #[tokio::test]
 async fn a_dropped_channel_can_be_created_again_and_hears_nothing_meanwhile() {
     let server = serve(server_config()).await;
-    let _up = server.create_channel("test").unwrap();
+    let mut up = server.create_channel("test").unwrap();
     let client = connect("a", &server).await;
     let channel = client.create_channel("test").await.unwrap();
     assert_eq!(server.publish("test", "x").await.unwrap(), 1);
+    channel.send("last words").await.unwrap();
     drop(channel);
-    within(async {
-        while server.publish("test", "x").await.unwrap() != 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    assert_eq!(within(up.listen()).await.unwrap().text().unwrap(), "last words");
+    server.publish("test", "x").await.unwrap();
+    let nobody = within(server.request("test", "a", "anybody?")).await;
+    let Err(Error::Failed { failure: Failure::NoResponder, .. }) = nobody else {
+        panic!("{nobody:?}")
+    };
     let mut channel = within(client.create_channel("test")).await.unwrap();
     assert_eq!(server.publish("test", "y").await.unwrap(), 1);
     assert_eq!(within(channel.listen()).await.unwrap().text().unwrap(), "y");

@@ -159,7 +159,10 @@ impl Shared {
         let channels = locked(&self.channels);
         let ids = (0..=u16::MAX).map(ChannelId);
         self.outbox.restart(channels.iter().zip(ids).flat_map(|(entry, id)| {
-            let given_up = entry.sink.is_none().then_some(Control::LeaveChannel(id));
+            let given_up = entry.sink.is_none().then(|| {
+                entry.opening.send_replace(Opening::Refused(Failure::NoChannel));
+                Control::LeaveChannel(id)
+            });
             [Some(Control::OpenChannel(entry.name)), given_up].into_iter().flatten()
         }));
     }
@@ -192,6 +195,14 @@ impl Shared {
         if taken {
             return Err(Error::ChannelExists(name.as_str().into()));
         }
+        let kept = channels.iter_mut().zip(0..=u16::MAX).find(|(entry, _)| {
+            entry.name == name && !matches!(*entry.opening.borrow(), Opening::Refused(_))
+        });
+        if let Some((entry, id)) = kept {
+            // Its listener was dropped, and it is still open, or about to be.
+            entry.sink = Some(sink);
+            return Ok((ChannelId(id), entry.opening.subscribe()));
+        }
         let id =
             u16::try_from(channels.len()).map_err(|_| Error::NoChannel(name.as_str().into()))?;
         let (opening, opened) = watch::channel(Opening::Asked);
@@ -202,10 +213,9 @@ impl Shared {
 
     /// The listener of a channel is gone, or the server does not have the channel.
     pub(super) fn drop_sink(&self, id: ChannelId) {
-        if let Some(entry) = locked(&self.channels).get_mut(usize::from(id.0))
-            && entry.sink.take().is_some()
-        {
-            self.outbox.control(Control::LeaveChannel(id));
+        if let Some(entry) = locked(&self.channels).get_mut(usize::from(id.0)) {
+            // It stays open until the connection ends, so that what is queued still gets through.
+            entry.sink = None;
         }
     }
 
@@ -228,7 +238,10 @@ impl Shared {
     pub(super) fn opened(&self, id: ChannelId, result: Result<(), Failure>) {
         if let Some(entry) = locked(&self.channels).get(usize::from(id.0)) {
             let opening = result.map_or_else(Opening::Refused, |()| Opening::Open);
-            entry.opening.send_replace(opening);
+            let given_up = entry.sink.is_none() && *entry.opening.borrow() != Opening::Asked;
+            if !given_up {
+                entry.opening.send_replace(opening);
+            }
         }
     }
 
