@@ -9,8 +9,12 @@ const PART: usize = 1 << 18;
 const PARTS: usize = 256;
 
 /// 64 MiB, every part another byte.
-async fn write(mut writer: StreamWriter) -> Result<(), Error> {
-    for part in 0..PARTS {
+async fn write(writer: StreamWriter) -> Result<(), Error> {
+    write_parts(writer, PARTS).await
+}
+
+async fn write_parts(mut writer: StreamWriter, parts: usize) -> Result<(), Error> {
+    for part in 0..parts {
         writer.write(Bytes::from(vec![part as u8; PART])).await?;
     }
     writer.finish().await
@@ -46,17 +50,17 @@ async fn sixty_four_mebibytes_go_everywhere_in_flat_memory() {
     let a_big = a.create_channel("big").await.unwrap();
     let mut b_big = b.create_prefix_channel("big").await.unwrap();
     let before = peak();
-    let length = Some((PART * PARTS) as u64);
-    {
-        let declared = length;
-        let writing = tokio::spawn(write(a_big.stream(declared).await.unwrap()));
-        let message = within(up.listen()).await.unwrap();
-        assert_eq!(message.length(), declared);
-        assert_eq!(read(message).await.unwrap(), PART * PARTS);
-        within(writing).await.unwrap().unwrap();
-    }
-    let writing = tokio::spawn(write(server.stream("big", "b", length).await.unwrap()));
-    assert_eq!(read(within(b_big.listen()).await.unwrap()).await.unwrap(), PART * PARTS);
+    // A quarter each way on one connection, all of it over two.
+    let (few, length) = (PARTS / 4, (PART * PARTS / 4) as u64);
+    let writer = a_big.stream(Some(length)).await.unwrap();
+    let writing = tokio::spawn(write_parts(writer, few));
+    let message = within(up.listen()).await.unwrap();
+    assert_eq!(message.length(), Some(length));
+    assert_eq!(read(message).await.unwrap() as u64, length);
+    within(writing).await.unwrap().unwrap();
+    let writer = server.stream("big", "b", Some(length)).await.unwrap();
+    let writing = tokio::spawn(write_parts(writer, few));
+    assert_eq!(read(within(b_big.listen()).await.unwrap()).await.unwrap() as u64, length);
     within(writing).await.unwrap().unwrap();
     let writing = tokio::spawn(write(a_big.stream_to("b", None).await.unwrap()));
     let message = within(b_big.listen()).await.unwrap();
