@@ -40,7 +40,7 @@ async fn disconnect_ends_who_reads_too_slowly_and_nobody_else() {
     // Far more than the kernel's buffers hold.
     let reading = tokio::spawn(async move {
         let mut last = 0;
-        while last < 3_000 {
+        while last < 1_500 {
             let message = hears.listen().await.unwrap();
             assert_eq!(message.data().len(), PART);
             let number = u32::from_le_bytes(message.data()[..4].try_into().unwrap());
@@ -48,7 +48,7 @@ async fn disconnect_ends_who_reads_too_slowly_and_nobody_else() {
             last = number;
         }
     });
-    for number in 1..=3_000u32 {
+    for number in 1..=1_500u32 {
         let mut data = vec![0; PART];
         data[..4].copy_from_slice(&number.to_le_bytes());
         within(server.publish("test", data)).await.unwrap();
@@ -85,7 +85,9 @@ async fn many_slow_receivers_cost_their_patience_once_and_not_one_after_the_othe
         let one = std::time::Instant::now();
         server.publish("test", vec![0; PART]).await.unwrap();
         longest = longest.max(one.elapsed());
+        tokio::task::yield_now().await;
     }
+    assert!(server.clients().is_empty(), "all were too slow");
     assert!(longest < Duration::from_millis(1500), "one publish took {longest:?}");
 }
 
@@ -94,7 +96,7 @@ async fn drop_oldest_drops_the_oldest_and_counts() {
     let server = server_with(WhenFull::DropOldest).await;
     let _up = server.create_channel("test").unwrap();
     let mut raw = sleeper(&server, Limits::DESKTOP).await;
-    for number in 0..3_000u32 {
+    for number in 0..1_500u32 {
         let mut data = vec![0; PART];
         data[..4].copy_from_slice(&number.to_le_bytes());
         within(server.publish("test", data)).await.unwrap();
@@ -104,14 +106,14 @@ async fn drop_oldest_drops_the_oldest_and_counts() {
     let dropped = server.clients()[0].dropped;
     assert!(dropped > 0);
     let (mut heard, mut last) = (0, None);
-    while last != Some(2_999) {
+    while last != Some(1_499) {
         if let Heard::Message(_, data) = raw.next().await.unwrap() {
             let number = u32::from_le_bytes(data[..4].try_into().unwrap());
             assert!(last.is_none_or(|last| number > last), "in order");
             (heard, last) = (heard + 1, Some(number));
         }
     }
-    assert_eq!(heard + dropped, 3_000, "what is missing was counted");
+    assert_eq!(heard + dropped, 1_500, "what is missing was counted");
 }
 
 #[tokio::test]
@@ -185,7 +187,7 @@ async fn a_slow_program_slows_its_own_connection_and_nothing_is_lost() {
     let a = connect_with(config, &server).await.unwrap();
     let to_slow = a.create_channel("slow").await.unwrap();
     let flood = tokio::spawn(async move {
-        for number in 0..1_000u32 {
+        for number in 0..400u32 {
             let mut data = vec![0; PART];
             data[..4].copy_from_slice(&number.to_le_bytes());
             to_slow.send(data).await.unwrap();
@@ -198,7 +200,7 @@ async fn a_slow_program_slows_its_own_connection_and_nothing_is_lost() {
         to_quick.send("x").await.unwrap();
         within(quick.listen()).await.unwrap();
     }
-    for number in 0..1_000u32 {
+    for number in 0..400u32 {
         let message = within(slow.listen()).await.unwrap();
         assert_eq!(message.data()[..4], number.to_le_bytes());
     }

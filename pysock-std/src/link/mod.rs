@@ -129,6 +129,8 @@ impl Link {
     ) -> Result<Option<T>, Ended> {
         loop {
             let env = Env { now: self.clock.now(), identity: &*self.identity };
+            // What is unfinished waits in memory of its own size, too small for the rest.
+            memory::borrow_rx(&mut self.rx);
             let mut view = self.rx.lend();
             while let Some(event) = self.conn.receive(&mut view, &env)? {
                 if let Some(found) = decide(event, &mut self.conn, &env)? {

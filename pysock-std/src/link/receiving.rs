@@ -6,11 +6,11 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use pysock_proto::{Connection, Envelope, Failure, StreamId};
+use pysock_proto::{Connection, Envelope, Failure, Kind, StreamId};
 
 use super::C;
 use crate::{
-    outbox::Outbox,
+    outbox::{Outbox, Outgoing},
     transfer::{Chunk, Origin, Part, PartsSender},
 };
 
@@ -108,6 +108,10 @@ impl Receiving {
         destination: Destination,
         conn: &mut Connection<C>,
     ) {
+        if matches!(destination, Destination::Collect { limit } if length.is_some_and(|n| n > limit as u64))
+        {
+            fail_request(&self.outbox, envelope, Failure::TooLarge);
+        }
         let state = match destination {
             Destination::Collect { limit } if length.is_none_or(|n| n <= limit as u64) => {
                 let share = Share { budget: self.budget.clone(), bytes: 0 };
@@ -130,8 +134,10 @@ impl Receiving {
         match &mut incoming.state {
             State::Collect { data, limit, share } => {
                 if data.len().saturating_add(bytes.len()) > *limit {
+                    fail_request(&origin, incoming.envelope, Failure::TooLarge);
                     incoming.state = refuse(conn, stream, Failure::TooLarge);
                 } else if !share.grow(bytes.len()) {
+                    fail_request(&origin, incoming.envelope, Failure::Busy);
                     incoming.state = refuse(conn, stream, Failure::Busy);
                 } else {
                     data.extend_from_slice(bytes);
@@ -203,6 +209,14 @@ impl Receiving {
 
     fn take(&mut self, stream: StreamId) -> Option<Incoming> {
         self.streams.get_mut(usize::from(stream.0))?.take()
+    }
+}
+
+/// Answers a request that is not taken. Its stream may have ended before the stop arrives, and then that says nothing.
+fn fail_request(outbox: &Weak<Outbox>, envelope: Envelope, why: Failure) {
+    if let (Kind::Request(_), Some(outbox)) = (envelope.kind, outbox.upgrade()) {
+        let failed = Outgoing::failed(envelope, why);
+        let _ = outbox.try_push(Outgoing { epoch: outbox.epoch(), ..failed });
     }
 }
 

@@ -202,6 +202,8 @@ impl<H: Handler> Life<'_, H> {
     fn handle(&mut self) -> Result<(), End> {
         let Link { conn, rx, identity, clock, .. } = &mut *self.link;
         let env = pysock_proto::Env { now: clock.now(), identity: &**identity };
+        // What is unfinished waits in memory of its own size, too small for the rest.
+        super::memory::borrow_rx(rx);
         let mut view = rx.lend();
         while let Some(event) = conn.receive(&mut view, &env).map_err(End::Broken)? {
             let verdict = match event {

@@ -80,6 +80,8 @@ pub(crate) struct Tables {
     pub(crate) sessions: HashMap<Slot, Arc<Session>>,
     sinks: HashMap<Channel, (ChannelName, Sink)>,
     next_slot: u32,
+    /// Clients that are being admitted and are not among the sessions yet.
+    pub(crate) entering: usize,
 }
 
 /// Clients on a channel, and what number each of them gives it.
@@ -120,6 +122,7 @@ impl Hub {
             sessions: HashMap::new(),
             sinks: HashMap::new(),
             next_slot: 0,
+            entering: 0,
         };
         Hub {
             identity: crate::link::identity(&config.key),

@@ -111,13 +111,17 @@ async fn handshake(hub: &Hub, link: &mut Link) -> Result<Admission, pysock_proto
 struct Held<'a> {
     hub: &'a Hub,
     claim: Option<Claim>,
+    /// It counts among those who enter.
+    place: bool,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
+        let mut tables = self.hub.tables();
         if let Some(claim) = self.claim.take() {
-            self.hub.tables().names.withdraw(claim);
+            tables.names.withdraw(claim);
         }
+        tables.entering -= usize::from(self.place);
     }
 }
 
@@ -129,11 +133,12 @@ async fn admit(
     address: SocketAddr,
 ) -> Option<Arc<Session>> {
     match try_admit(hub, &admission).await {
-        Ok((slot, peer, replaced)) => {
+        Ok((slot, peer, replaced, held)) => {
             let outbox = Arc::new(Outbox::new(hub.config.queue.clone()));
             let session = Arc::new(Session::new(slot, peer, address, outbox));
             // From here on the client counts as connected, and `Leaving` or this undoes it.
             hub.enter(&session, replaced);
+            drop(held);
             let env = link.env();
             let (now, id) = (env.now, session.peer.id);
             let identity = hub.identity.clone();
@@ -159,9 +164,9 @@ async fn admit(
     }
 }
 
-type Entered = (Slot, pysock_proto::PeerInfo, Option<Slot>);
+type Entered<'a> = (Slot, pysock_proto::PeerInfo, Option<Slot>, Held<'a>);
 
-async fn try_admit(hub: &Arc<Hub>, admission: &Admission) -> Result<Entered, Refusal> {
+async fn try_admit<'a>(hub: &'a Hub, admission: &Admission) -> Result<Entered<'a>, Refusal> {
     if hub.is_closing() {
         return Err(Refusal::ShuttingDown);
     }
@@ -169,12 +174,13 @@ async fn try_admit(hub: &Arc<Hub>, admission: &Admission) -> Result<Entered, Ref
     let (mut held, slot) = {
         let mut tables = hub.tables();
         let known = tables.names.by_key(&key).is_some_and(|entry| entry.slot().is_some());
-        if !known && tables.sessions.len() >= hub.config.max_clients {
+        if !known && tables.sessions.len() + tables.entering >= hub.config.max_clients {
             return Err(Refusal::Full);
         }
         let slot = tables.slot().ok_or(Refusal::Full)?;
         let claim = tables.names.claim(&key, &name)?;
-        (Held { hub, claim: Some(claim) }, slot)
+        tables.entering += usize::from(!known);
+        (Held { hub, claim: Some(claim), place: !known }, slot)
     };
     let must_persist = held.claim.as_ref().is_some_and(Claim::must_persist);
     if must_persist && let Some(state) = hub.state.clone() {
@@ -193,11 +199,10 @@ async fn try_admit(hub: &Arc<Hub>, admission: &Admission) -> Result<Entered, Ref
             Err(_) => return Err(Refusal::Trouble),
         }
     }
-    let mut tables = hub.tables();
     let claim = held.claim.take().ok_or(Refusal::Trouble)?;
-    let admitted = tables.names.confirm(claim, slot)?;
+    let admitted = hub.tables().names.confirm(claim, slot)?;
     let peer = pysock_proto::PeerInfo { id: admitted.peer, key, name };
-    Ok((slot, peer, admitted.replaced))
+    Ok((slot, peer, admitted.replaced, held))
 }
 
 /// What a server does with what a client sends.
