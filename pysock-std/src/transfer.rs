@@ -39,10 +39,14 @@ impl Origin {
 struct Grant {
     origin: Origin,
     bytes: usize,
+    /// Counts the parts that are with consumers.
+    counted: Option<Arc<()>>,
 }
 
 impl Drop for Grant {
     fn drop(&mut self) {
+        // Counted out first: whoever hears of the credit looks at the count.
+        self.counted = None;
         let Origin { stream, turn, .. } = self.origin;
         self.origin.tell(Control::Consumed { stream, turn, bytes: self.bytes });
     }
@@ -58,8 +62,8 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     /// A part that came from the network.
-    pub(crate) fn received(bytes: Bytes, origin: Origin) -> Self {
-        let grant = Grant { origin, bytes: bytes.len() };
+    pub(crate) fn received(bytes: Bytes, origin: Origin, counted: Arc<()>) -> Self {
+        let grant = Grant { origin, bytes: bytes.len(), counted: Some(counted) };
         Chunk { bytes, _held: Some(Arc::new(grant)) }
     }
 

@@ -63,8 +63,60 @@ pub(crate) enum Destination {
 enum State {
     Discard,
     Collect { data: Vec<u8>, limit: usize, share: Share },
-    Forward(Vec<PartsSender>),
+    Forward(Forward),
     Refused,
+}
+
+/// Parts of one stream that may be with their consumers at once. A sender of tiny parts would otherwise turn every byte
+/// of its credit into an allocation.
+const PARTS: usize = 256;
+
+/// A stream that is handed on.
+struct Forward {
+    to: Vec<PartsSender>,
+    origin: Origin,
+    /// Held by each part that is with a consumer.
+    with_consumers: Arc<()>,
+    /// What arrived while too many parts were.
+    rest: Vec<u8>,
+}
+
+impl Forward {
+    fn chunk(&mut self, bytes: &[u8]) {
+        if self.rest.is_empty() && Arc::strong_count(&self.with_consumers) <= PARTS {
+            self.send(Bytes::copy_from_slice(bytes));
+        } else {
+            self.rest.extend_from_slice(bytes);
+            self.catch_up();
+        }
+    }
+
+    /// Sends what has collected, if consumers have come far enough.
+    fn catch_up(&mut self) {
+        if Arc::strong_count(&self.with_consumers) <= PARTS {
+            self.send_rest();
+        }
+    }
+
+    fn send_rest(&mut self) {
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            self.send(rest.into());
+        }
+    }
+
+    fn send(&mut self, bytes: Bytes) {
+        let chunk = Chunk::received(bytes, self.origin.clone(), self.with_consumers.clone());
+        self.to.retain(|consumer| consumer.send(Part::Chunk(chunk.clone())));
+    }
+
+    /// The last part, whatever it is.
+    fn finish(mut self, last: impl Fn() -> Part) {
+        self.send_rest();
+        for consumer in self.to {
+            consumer.send(last());
+        }
+    }
 }
 
 struct Incoming {
@@ -118,7 +170,11 @@ impl Receiving {
                 State::Collect { data: Vec::new(), limit, share }
             }
             Destination::Collect { .. } => refuse(conn, stream, Failure::TooLarge),
-            Destination::Forward(to) => State::Forward(to),
+            Destination::Forward(to) => {
+                let origin = Origin { outbox: self.outbox.clone(), stream, turn: self.turns };
+                let (with_consumers, rest) = (Arc::default(), Vec::new());
+                State::Forward(Forward { to, origin, with_consumers, rest })
+            }
             Destination::Discard => State::Discard,
             Destination::Refuse(why) => refuse(conn, stream, why),
         };
@@ -128,27 +184,22 @@ impl Receiving {
     }
 
     pub(crate) fn chunk(&mut self, stream: StreamId, bytes: &[u8], conn: &mut Connection<C>) {
-        let origin = self.outbox.clone();
+        let outbox = self.outbox.clone();
         let Some(incoming) = self.get(stream) else { return };
-        let turn = incoming.turn;
         match &mut incoming.state {
             State::Collect { data, limit, share } => {
                 if data.len().saturating_add(bytes.len()) > *limit {
-                    fail_request(&origin, incoming.envelope, Failure::TooLarge);
+                    fail_request(&outbox, incoming.envelope, Failure::TooLarge);
                     incoming.state = refuse(conn, stream, Failure::TooLarge);
                 } else if !share.grow(bytes.len()) {
-                    fail_request(&origin, incoming.envelope, Failure::Busy);
+                    fail_request(&outbox, incoming.envelope, Failure::Busy);
                     incoming.state = refuse(conn, stream, Failure::Busy);
                 } else {
                     data.extend_from_slice(bytes);
                     conn.consumed(stream, bytes.len());
                 }
             }
-            State::Forward(to) => {
-                let origin = Origin { outbox: origin, stream, turn };
-                let chunk = Chunk::received(Bytes::copy_from_slice(bytes), origin);
-                to.retain(|consumer| consumer.send(Part::Chunk(chunk.clone())));
-            }
+            State::Forward(forward) => forward.chunk(bytes),
             State::Discard => conn.consumed(stream, bytes.len()),
             State::Refused => {}
         }
@@ -159,10 +210,8 @@ impl Receiving {
         let incoming = self.take(stream)?;
         match incoming.state {
             State::Collect { data, .. } => Some((incoming.envelope, data.into())),
-            State::Forward(to) => {
-                for consumer in to {
-                    consumer.send(Part::End);
-                }
+            State::Forward(forward) => {
+                forward.finish(|| Part::End);
                 None
             }
             State::Discard | State::Refused => None,
@@ -170,10 +219,8 @@ impl Receiving {
     }
 
     pub(crate) fn aborted(&mut self, stream: StreamId, why: Failure) {
-        if let Some(Incoming { state: State::Forward(to), .. }) = self.take(stream) {
-            for consumer in to {
-                consumer.send(Part::Aborted(why));
-            }
+        if let Some(Incoming { state: State::Forward(forward), .. }) = self.take(stream) {
+            forward.finish(|| Part::Aborted(why));
         }
     }
 
@@ -184,8 +231,13 @@ impl Receiving {
         bytes: usize,
         conn: &mut Connection<C>,
     ) {
-        if self.get(stream).is_some_and(|incoming| incoming.turn == turn) {
+        if let Some(incoming) = self.get(stream)
+            && incoming.turn == turn
+        {
             conn.consumed(stream, bytes);
+            if let State::Forward(forward) = &mut incoming.state {
+                forward.catch_up();
+            }
         }
     }
 
@@ -223,4 +275,40 @@ fn fail_request(outbox: &Weak<Outbox>, envelope: Envelope, why: Failure) {
 fn refuse(conn: &mut Connection<C>, stream: StreamId, why: Failure) -> State {
     conn.stop(stream, why);
     State::Refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer;
+
+    #[test]
+    fn a_flood_of_tiny_parts_becomes_few_and_loses_nothing() {
+        let origin = Origin { outbox: Weak::new(), stream: StreamId(0), turn: 1 };
+        let (to, mut parts) = transfer::parts(None, None, [None]).pop().unwrap();
+        let (with_consumers, rest) = (Arc::default(), Vec::new());
+        let mut forward = Forward { to: vec![to], origin, with_consumers, rest };
+        let sent: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+        for byte in &sent {
+            forward.chunk(&[*byte]);
+        }
+        // While nobody takes any, only so many are made.
+        let mut waiting = Vec::new();
+        while let Some(Part::Chunk(chunk)) = parts.try_next() {
+            waiting.push(chunk);
+        }
+        assert_eq!(waiting.len(), PARTS);
+        let mut got: Vec<u8> = waiting.iter().flat_map(|chunk| chunk.bytes.to_vec()).collect();
+        forward.catch_up();
+        assert!(parts.try_next().is_none(), "none was given back");
+        drop(waiting);
+        forward.catch_up();
+        forward.finish(|| Part::End);
+        let mut more = 0;
+        while let Some(Part::Chunk(chunk)) = parts.try_next() {
+            got.extend_from_slice(&chunk.bytes);
+            more += 1;
+        }
+        assert_eq!((more, got == sent), (1, true));
+    }
 }
