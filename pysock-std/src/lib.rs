@@ -49,6 +49,7 @@ pub mod config;
 mod error;
 mod file;
 mod grow;
+mod line;
 mod link;
 mod listen;
 mod message;

@@ -13,13 +13,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use pysock_proto::{
-    ChannelId, CloseReason, Envelope, Failure, Find, Kind, PeerInfo, RequestId, StreamId,
-};
+use pysock_proto::{CloseReason, Envelope, Failure, Kind, PeerInfo, RequestId};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::{Queue, WhenFull},
+    line::{Control, Line},
     transfer::Parts,
 };
 
@@ -90,26 +89,6 @@ impl Outgoing {
     }
 }
 
-/// What the connection itself has to do; bounded by the protocol, so it needs no limit here.
-pub(crate) enum Control {
-    AnswerOpen(ChannelId, Result<(), Failure>),
-    AnswerFind(u16, Option<PeerInfo>),
-    OpenChannel(pysock_proto::ChannelName),
-    Find(u16, Find),
-    /// So many bytes of an incoming stream are dealt with.
-    Consumed {
-        stream: StreamId,
-        turn: u64,
-        bytes: usize,
-    },
-    /// Nobody wants the rest of an incoming stream.
-    Stop {
-        stream: StreamId,
-        turn: u64,
-        why: Failure,
-    },
-}
-
 /// How a connection is to be ended by this side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ending {
@@ -120,7 +99,6 @@ pub(crate) struct Ending {
 
 #[derive(Default)]
 pub(crate) struct Inner {
-    pub(crate) control: VecDeque<Control>,
     pub(crate) queue: VecDeque<Outgoing>,
     bytes: usize,
     /// Since when the queue has been too full for somebody.
@@ -132,8 +110,8 @@ pub(crate) struct Inner {
 
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
-    /// The connection's task has something to do.
-    pub(crate) wake: Notify,
+    /// What else the connection's task has to do.
+    pub(crate) line: Arc<Line>,
     /// Senders may try again.
     room: Notify,
     limits: Queue,
@@ -161,7 +139,7 @@ impl Outbox {
     pub(crate) fn new(limits: Queue) -> Self {
         Outbox {
             inner: Mutex::default(),
-            wake: Notify::new(),
+            line: Arc::default(),
             room: Notify::new(),
             limits,
             dropped: AtomicU64::new(0),
@@ -191,9 +169,10 @@ impl Outbox {
     /// A new connection begins: numbers of peers that belong to the one before mean nothing any more, and what the
     /// one before had to do is replaced by `control`.
     pub(crate) fn restart(&self, control: impl IntoIterator<Item = Control>) {
-        let mut inner = self.lock();
+        // Nobody queues for the old connection in between.
+        let _inner = self.lock();
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        inner.control = control.into_iter().collect();
+        self.line.restart(control);
     }
 
     /// Forgets queued requests that are `stale`. Nobody is told: nobody waits.
@@ -212,11 +191,6 @@ impl Outbox {
         self.settle(0);
     }
 
-    pub(crate) fn control(&self, control: Control) {
-        self.lock().control.push_back(control);
-        self.wake.notify_one();
-    }
-
     /// Ends the connection. The first reason stands.
     pub(crate) fn end(&self, why: CloseReason, drain: bool) {
         let mut inner = self.lock();
@@ -224,7 +198,7 @@ impl Outbox {
             inner.ending = Some(Ending { why, drain });
         }
         drop(inner);
-        self.wake.notify_one();
+        self.line.wake();
         self.room.notify_waiters();
     }
 
@@ -280,7 +254,7 @@ impl Outbox {
         for oldest in evicted {
             oldest.fail(Failure::Busy);
         }
-        self.wake.notify_one();
+        self.line.wake();
         Ok(())
     }
 
@@ -343,7 +317,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.ending.get_or_insert(Ending { why: CloseReason::Done, drain: false });
         let queue = std::mem::take(&mut inner.queue);
-        inner.control.clear();
+        self.line.restart([]);
         inner.bytes = 0;
         drop(inner);
         for item in queue {

@@ -15,13 +15,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
     Data, Error,
-    outbox::{Control, Outbox},
+    line::{Control, Line},
 };
 
 /// Which stream of which connection the parts come from.
 #[derive(Clone)]
 pub(crate) struct Origin {
-    pub(crate) outbox: Weak<Outbox>,
+    pub(crate) line: Weak<Line>,
     pub(crate) stream: StreamId,
     /// Tells streams apart that had the same number one after the other.
     pub(crate) turn: u64,
@@ -29,8 +29,8 @@ pub(crate) struct Origin {
 
 impl Origin {
     fn tell(&self, control: Control) {
-        if let Some(outbox) = self.outbox.upgrade() {
-            outbox.control(control);
+        if let Some(line) = self.line.upgrade() {
+            line.tell(control);
         }
     }
 }
@@ -132,14 +132,14 @@ pub(crate) struct Parts {
 pub(crate) struct PartsSender {
     parts: mpsc::UnboundedSender<Part>,
     /// The connection that has to be woken to send them on.
-    wake: Option<Arc<Outbox>>,
+    wake: Option<Arc<Line>>,
 }
 
 /// Makes the ends for one consumer for each of `wakes`.
 pub(crate) fn parts(
     length: Option<u64>,
     origin: Option<Origin>,
-    wakes: impl IntoIterator<Item = Option<Arc<Outbox>>>,
+    wakes: impl IntoIterator<Item = Option<Arc<Line>>>,
 ) -> Vec<(PartsSender, Parts)> {
     let consumers = Consumers::new(origin);
     let ends = wakes.into_iter().map(|wake| {
@@ -181,8 +181,8 @@ impl PartsSender {
     /// `false`: the consumer is gone.
     pub(crate) fn send(&self, part: Part) -> bool {
         let sent = self.parts.send(part).is_ok();
-        if let Some(outbox) = &self.wake {
-            outbox.wake.notify_one();
+        if let Some(line) = &self.wake {
+            line.wake();
         }
         sent
     }
@@ -195,8 +195,8 @@ impl PartsSender {
 impl Drop for PartsSender {
     fn drop(&mut self) {
         // Whoever sends the parts on has to notice that no more come.
-        if let Some(outbox) = &self.wake {
-            outbox.wake.notify_one();
+        if let Some(line) = &self.wake {
+            line.wake();
         }
     }
 }
@@ -230,7 +230,7 @@ struct Place(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePe
 pub(crate) fn writer(
     length: Option<u64>,
     target: String,
-    wake: Arc<Outbox>,
+    wake: Arc<Line>,
 ) -> (StreamWriter, Parts) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let consumers = Consumers::new(None);

@@ -436,7 +436,7 @@ impl Shared {
         length: Option<u64>,
     ) -> Result<StreamWriter, Error> {
         let envelope = Envelope { channel, party, kind: Kind::Message };
-        let (writer, parts) = transfer::writer(length, to, self.outbox.clone());
+        let (writer, parts) = transfer::writer(length, to, self.outbox.line.clone());
         self.push(envelope, epoch, Body::Parts(parts)).await?;
         Ok(writer)
     }

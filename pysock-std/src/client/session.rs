@@ -101,7 +101,7 @@ async fn pause(shared: &Shared, wait: Duration) -> bool {
         }
         tokio::select! {
             () = tokio::time::sleep_until(until) => return true,
-            () = shared.outbox.wake.notified() => {}
+            () = shared.outbox.line.woken() => {}
         }
     }
 }

@@ -18,10 +18,11 @@ use super::{Ask, Undelivered};
 use crate::{
     Error, Sender, Target,
     config::{ClientConfig, Queue, WhenFull},
+    line::Control,
     link::{Budget, C, Clock, Counters},
     listen::Sink,
     message::{Address, Source},
-    outbox::{Body, Control, Outbox, Outgoing, Report},
+    outbox::{Body, Outbox, Outgoing, Report},
     reply::{Asked, Outcome, Requests},
     state::StateFile,
 };
@@ -203,7 +204,7 @@ impl Shared {
             u16::try_from(channels.len()).map_err(|_| Error::NoChannel(name.as_str().into()))?;
         let (opening, opened) = watch::channel(Opening::Asked);
         channels.push(Entry { name, sink: Some(sink), opening });
-        self.outbox.control(Control::OpenChannel(name));
+        self.outbox.line.tell(Control::OpenChannel(name));
         Ok((ChannelId(id), opened))
     }
 
@@ -279,7 +280,7 @@ impl Shared {
             finds.insert(query, tell);
             query
         };
-        self.outbox.control(Control::Find(query, find));
+        self.outbox.line.tell(Control::Find(query, find));
         let timeout = self.config.timeout;
         match tokio::time::timeout(timeout, found).await {
             Ok(Ok(peer)) => Ok(peer),

@@ -10,6 +10,7 @@ use pysock_proto::{Connection, Envelope, Failure, Kind, StreamId};
 
 use super::C;
 use crate::{
+    line::Line,
     outbox::{Outbox, Outgoing},
     transfer::{Chunk, Origin, Part, PartsSender},
 };
@@ -134,6 +135,7 @@ pub(crate) struct Receiving {
     turns: u64,
     budget: Budget,
     outbox: Weak<Outbox>,
+    line: Weak<Line>,
 }
 
 impl Receiving {
@@ -142,13 +144,19 @@ impl Receiving {
         streams.resize_with(pysock_proto::MAX_STREAMS.into(), || None);
         // Turns of different connections differ, so that what is left of an old one means nothing to the next.
         let turns = outbox.epoch() << 32;
-        Receiving { streams, turns, budget, outbox: Arc::downgrade(outbox) }
+        Receiving {
+            streams,
+            turns,
+            budget,
+            outbox: Arc::downgrade(outbox),
+            line: Arc::downgrade(&outbox.line),
+        }
     }
 
     /// Where the parts of the stream that begins now come from.
     pub(crate) fn origin(&mut self, stream: StreamId) -> Origin {
         self.turns = self.turns.wrapping_add(1);
-        Origin { outbox: self.outbox.clone(), stream, turn: self.turns }
+        Origin { line: self.line.clone(), stream, turn: self.turns }
     }
 
     /// Begins a stream; [`origin`](Self::origin) was called for it just before.
@@ -171,7 +179,7 @@ impl Receiving {
             }
             Destination::Collect { .. } => refuse(conn, stream, Failure::TooLarge),
             Destination::Forward(to) => {
-                let origin = Origin { outbox: self.outbox.clone(), stream, turn: self.turns };
+                let origin = Origin { line: self.line.clone(), stream, turn: self.turns };
                 let (with_consumers, rest) = (Arc::default(), Vec::new());
                 State::Forward(Forward { to, origin, with_consumers, rest })
             }
@@ -284,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_tiny_parts_becomes_few_and_loses_nothing() {
-        let origin = Origin { outbox: Weak::new(), stream: StreamId(0), turn: 1 };
+        let origin = Origin { line: Weak::new(), stream: StreamId(0), turn: 1 };
         let (to, mut parts) = transfer::parts(None, None, [None]).pop().unwrap();
         let (with_consumers, rest) = (Arc::default(), Vec::new());
         let mut forward = Forward { to: vec![to], origin, with_consumers, rest };

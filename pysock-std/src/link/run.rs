@@ -19,7 +19,8 @@ use super::{
     sending::{Filled, Sending},
 };
 use crate::{
-    outbox::{Control, Ending, Outbox},
+    line::Control,
+    outbox::{Ending, Outbox},
     transfer::Origin,
 };
 
@@ -362,7 +363,7 @@ impl<H: Handler> Life<'_, H> {
         tokio::select! {
             ready = socket.readable(), if self.reading && blocked.is_none() => ready.map_err(End::Io)?,
             ready = socket.writable(), if stuck.is_some() => ready.map_err(End::Io)?,
-            () = self.around.outbox.wake.notified() => {}
+            () = self.around.outbox.line.woken() => {}
             () = wait_for(blocked) => unblocked = true,
             () = tokio::time::sleep_until(until) => {}
         }

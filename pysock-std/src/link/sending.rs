@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::C;
 use crate::{
-    outbox::{Body, Control, Outbox, Outgoing, Report},
+    line::Control,
+    outbox::{Body, Outbox, Outgoing, Report},
     transfer::{Chunk, Part, Parts},
 };
 
@@ -138,7 +139,7 @@ impl Sending {
         mut inward: impl FnMut(Control, &mut Connection<C>),
     ) -> Filled {
         loop {
-            let next = self.control.take().or_else(|| outbox.lock().control.pop_front());
+            let next = self.control.take().or_else(|| outbox.line.next());
             let Some(control) = next else { return Filled::All };
             let mut tx = tx.lend();
             let sent = match &control {

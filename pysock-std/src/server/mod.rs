@@ -446,7 +446,8 @@ impl Hub {
         length: Option<u64>,
     ) -> Result<StreamWriter, Error> {
         let (session, envelope, _) = self.one(channel, target, Kind::Message)?;
-        let (writer, parts) = transfer::writer(length, target.to_string(), session.outbox.clone());
+        let (writer, parts) =
+            transfer::writer(length, target.to_string(), session.outbox.line.clone());
         let item = Self::outgoing(envelope, Body::Parts(parts));
         session.outbox.push(item).await.map_err(|_| Error::Disconnected)?;
         Ok(writer)

@@ -20,9 +20,10 @@ use super::{
 };
 use crate::{
     Error, Message, Sender,
+    line::Control,
     link::{self, Destination, End, Handler, Link, Surroundings, Verdict},
     message::Source,
-    outbox::{Body, Control, Outbox, Outgoing, Report},
+    outbox::{Body, Outbox, Outgoing, Report},
     reply::{Asked, Replier},
     transfer::{self, Origin},
 };
@@ -320,7 +321,7 @@ impl Handler for Serving<'_> {
             // Nobody else is on the channel.
             Ok(Way::Clients(to)) if to.is_empty() => (Destination::Discard, Verdict::Go),
             Ok(Way::Clients(to)) => {
-                let wakes = to.iter().map(|(session, _)| Some(session.outbox.clone()));
+                let wakes = to.iter().map(|(session, _)| Some(session.outbox.line.clone()));
                 let ends = transfer::parts(length, Some(origin), wakes);
                 let mut senders = Vec::with_capacity(ends.len());
                 let mut items = Vec::with_capacity(ends.len());
@@ -343,12 +344,12 @@ impl Handler for Serving<'_> {
         match event {
             Event::Open { id, name } => {
                 let result = self.hub.open(self.session, id, &name);
-                self.session.outbox.control(Control::AnswerOpen(id, result));
+                self.session.outbox.line.tell(Control::AnswerOpen(id, result));
             }
             Event::Left(id) => self.hub.close_channel(self.session, id),
             Event::Find { query, find } => {
                 let found = self.hub.find(&find);
-                self.session.outbox.control(Control::AnswerFind(query, found));
+                self.session.outbox.line.tell(Control::AnswerFind(query, found));
             }
             Event::Failed { envelope, failure } => self.failed(&envelope, failure),
             _ => {}
