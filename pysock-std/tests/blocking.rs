@@ -94,11 +94,6 @@ fn requests_go_both_ways_and_fail_clearly() {
     assert_eq!((&mut answer).into_iter().count(), 1, "the request that came late, then the end");
     assert!(matches!(b.status(), Status::Ended(_)));
     assert!(matches!(b.close(), Err(Error::Closed(_))));
-    let until = Instant::now() + Duration::from_secs(5);
-    while server.clients().iter().any(|client| client.name.as_str() == "b") {
-        assert!(Instant::now() < until, "a kicked client stays in the list");
-        thread::sleep(Duration::from_millis(5));
-    }
     a.close().unwrap();
     server.shutdown();
 }

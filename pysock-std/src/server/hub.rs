@@ -15,7 +15,7 @@ use pysock_proto::{
     registry::{Entry, Policy, Registry, Slot},
     router::{Channel, ChannelEntry, Membership, Route, Router, Sender as Routed},
 };
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::{
     Client,
@@ -103,8 +103,8 @@ pub(crate) struct Hub {
     pub(crate) requests: Requests,
     tables: Mutex<Tables>,
     closing: AtomicBool,
-    /// A session has ended.
-    pub(crate) left: Notify,
+    /// How many clients are connected.
+    pub(crate) population: watch::Sender<usize>,
 }
 
 impl Hub {
@@ -133,7 +133,7 @@ impl Hub {
             requests: Requests::default(),
             tables: Mutex::new(tables),
             closing: AtomicBool::new(false),
-            left: Notify::new(),
+            population: watch::Sender::new(0),
             config,
         }
     }
@@ -176,6 +176,7 @@ impl Hub {
             session.outbox.end(CloseReason::Replaced, false);
         }
         tables.sessions.insert(session.slot, session.clone());
+        self.population.send_replace(tables.sessions.len());
         if self.is_closing() {
             session.outbox.end(CloseReason::ShuttingDown, true);
         }
@@ -200,9 +201,9 @@ impl Hub {
         if self.is_closing() {
             tables.end_if_empty();
         }
+        self.population.send_replace(tables.sessions.len());
         drop(tables);
         self.requests.lose(|asked| asked.responder == party);
-        self.left.notify_waiters();
     }
 
     /// Creates a channel with its listener.

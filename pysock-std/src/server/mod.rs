@@ -15,7 +15,10 @@ use std::{
 };
 
 use pysock_proto::{ChannelName, Envelope, Failure, Identity, Kind, Name, Party, PublicKey};
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::{
+    net::{TcpListener, TcpStream, ToSocketAddrs},
+    sync::watch,
+};
 
 pub use channel::{Channel, PrefixChannel};
 use doorman::Doorman;
@@ -203,6 +206,11 @@ impl Server {
         self.hub.clients()
     }
 
+    /// How many connections are in, now and whenever that changes.
+    pub fn population(&self) -> watch::Receiver<usize> {
+        self.hub.population.subscribe()
+    }
+
     /// Disconnects a client. It does not come back by itself.
     ///
     /// # Errors
@@ -227,17 +235,8 @@ impl Server {
         // From here on the port is free.
         let _ = (&mut self.door).await;
         self.hub.begin_shutdown();
-        let all_gone = async {
-            loop {
-                let left = self.hub.left.notified();
-                tokio::pin!(left);
-                left.as_mut().enable();
-                if self.hub.tables().sessions.is_empty() {
-                    return;
-                }
-                left.await;
-            }
-        };
+        let mut population = self.population();
+        let all_gone = population.wait_for(|count| *count == 0);
         let _ = tokio::time::timeout(SHUTDOWN, all_gone).await;
         self.hub.stop_listening();
         self.hub.tables().sessions.len()

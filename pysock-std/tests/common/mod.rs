@@ -47,12 +47,7 @@ pub async fn connect_with(config: ClientConfig, server: &Server) -> Result<Clien
 
 /// Waits until the server knows exactly so many clients.
 pub async fn until_connected(server: &Server, count: usize) {
-    within(async {
-        while server.clients().len() != count {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    within(server.population().wait_for(|population| *population == count)).await.unwrap();
 }
 
 /// Waits for a status.

@@ -1,6 +1,6 @@
 //! `pysock listen`: what arrives on a channel.
 
-use pysock_std::{Data, Message, client::Status};
+use pysock_std::{Data, Message};
 
 use crate::{
     args::{Answer, Global, Listen},
@@ -8,6 +8,7 @@ use crate::{
     join::{self, Stay},
     print::{self, tell},
     raw,
+    status::{Ending, tell_status},
 };
 
 pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop> {
@@ -44,16 +45,6 @@ pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop>
     Ok(client.close().await?)
 }
 
-/// Says when the connection breaks and is there again.
-pub(crate) fn tell_status(status: &Status) {
-    match status {
-        Status::Connected => tell("connected again"),
-        Status::Reconnecting(why) => tell(&format!("{why}\nconnecting again")),
-        // The end says why by itself.
-        _ => {}
-    }
-}
-
 /// Answers a request as the command line says.
 pub(crate) async fn answer(message: &mut Message, answer: &Answer) {
     if !message.is_request() {
@@ -67,36 +58,5 @@ pub(crate) async fn answer(message: &mut Message, answer: &Answer) {
     };
     if let Err(error) = message.reply(data).await {
         tell(&format!("no reply to {}: {error}", message.sender()));
-    }
-}
-
-/// Ctrl-C, or the polite signal to end.
-pub(crate) struct Ending {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Ending {
-    pub(crate) fn new() -> Result<Self, Stop> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let terminate = signal(SignalKind::terminate())
-                .map_err(|e| Stop::local(format!("cannot wait for signals: {e}")))?;
-            Ok(Ending { terminate })
-        }
-        #[cfg(not(unix))]
-        Ok(Ending {})
-    }
-
-    /// Waits until the program is to end.
-    pub(crate) async fn wait(&mut self) {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = self.terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -16,6 +16,7 @@ mod raw;
 mod request;
 mod send;
 mod serve;
+mod status;
 
 use args::{Command, Global};
 use clap::Parser as _;

@@ -8,8 +8,8 @@ use crate::{
     args::{Global, Listen},
     exit::{Exit, Stop},
     join::{self, Stay},
-    listen::{Ending, tell_status},
     print::{self, tell},
+    status::{Ending, tell_status},
 };
 
 pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop> {

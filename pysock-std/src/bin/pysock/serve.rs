@@ -9,9 +9,9 @@ use crate::{
     args::{Global, Serve},
     exit::Stop,
     join::tell_if_new,
-    listen::{self, Ending},
-    log,
+    listen, log,
     print::{self, fingerprint, tell},
+    status::Ending,
 };
 
 pub(crate) async fn serve(global: &Global, options: Serve) -> Result<(), Stop> {
