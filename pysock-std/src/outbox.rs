@@ -129,7 +129,7 @@ impl Inner {
         self.queue.push_back(item);
     }
 
-    /// Takes the next message out; [`Inner::settled`] gives its room back.
+    /// Takes the next message out; [`Outbox::settle`] gives its room back.
     pub(crate) fn pop(&mut self) -> Option<Outgoing> {
         self.queue.pop_front()
     }
