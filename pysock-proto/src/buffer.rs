@@ -181,7 +181,7 @@ impl<'b> Rx<'b> {
 
     /// Takes a frame of `header` + `body` bytes off the open record and returns its body. With the last frame
     /// goes the tag.
-    pub(crate) fn take_frame(&mut self, header: usize, body: usize) -> Option<&'b [u8]> {
+    pub(crate) fn take_frame(&mut self, header: usize, body: usize) -> Option<&'b mut [u8]> {
         self.take(header)?;
         let bytes = self.take(body)?;
         self.mark.open = self.mark.open.checked_sub(header.checked_add(body)?)?;

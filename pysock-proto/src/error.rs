@@ -300,6 +300,8 @@ codes! {
         TooMany = 11 "no further channel may be opened",
         /// The source of a stream was lost before its end.
         Incomplete = 12 "its source was lost before the end",
+        /// The client was connected and is not any more.
+        Gone = 13 "the client has gone away",
     }
 }
 

@@ -202,5 +202,5 @@ pub use error::{
 pub use id::{ChannelId, ChannelName, Name, PeerId, RequestId, StreamId};
 pub use key::{Psk, PublicKey, SecretKey};
 pub use limits::{Limits, MAX_QUESTIONS, MAX_STREAMS, MIN_RECORD};
-pub use message::{Envelope, Kind, Party};
+pub use message::{Envelope, Kind, Party, Unit};
 pub use time::Instant;

@@ -45,6 +45,15 @@ pub enum Kind {
     Reply(RequestId),
 }
 
+/// What two clients say to each other in a sealed unit that a server passes on without seeing inside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// A handshake of their session, or a notice about one: few, and never held up by records.
+    Handshake,
+    /// A record of their session.
+    Record,
+}
+
 /// What stands on the outside of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Envelope {

@@ -37,7 +37,12 @@ fn to_client(text: &[u8]) -> Result<Vec<String>, Error> {
 
 #[test]
 fn unknown_types_are_fatal_unless_ignorable() {
-    for kind in (0x0c..=0x0f).chain([0x00, 0x13, 0x17]).chain(0x19..=0x1f).chain(0x27..=0x7f) {
+    for kind in (0x0c..=0x0f)
+        .chain([0x00, 0x13, 0x17])
+        .chain(0x19..=0x1f)
+        .chain(0x27..=0x2f)
+        .chain(0x33..=0x7f)
+    {
         let wrong = Err(Error::Frame(kind, FrameError::Unknown));
         assert_eq!(to_server(&frame(kind, &[0; 40])), wrong);
     }

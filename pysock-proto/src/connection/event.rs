@@ -6,7 +6,7 @@ use crate::{
     id::{ChannelId, ChannelName, Name, PeerId, StreamId},
     key::PublicKey,
     limits::Limits,
-    message::Envelope,
+    message::{Envelope, Unit},
 };
 
 /// Something happened. Borrows only the receive buffer, so the connection is free for an answer while it is held.
@@ -115,6 +115,23 @@ pub enum Event<'b> {
     },
     /// A stream that this side sends may go on.
     Credit(StreamId),
+    /// A sealed unit of two clients. A server passes it on, unread, with the source it knows; a client lends it to
+    /// the session with that peer.
+    Relay {
+        /// Where it comes from (on a server: where it goes).
+        peer: PeerId,
+        /// What kind it is.
+        unit: Unit,
+        /// The unit, to be decrypted in place.
+        bytes: &'b mut [u8],
+    },
+    /// Client: the server did not pass on what was for this peer. A hint: the server says so, nothing proves it.
+    RelayFailed {
+        /// Whom it was for.
+        peer: PeerId,
+        /// Why.
+        failure: Failure,
+    },
     /// A record held nothing for the application. Keeps the work of one call at one record.
     Handled,
     /// The other side closes, and everything that it sent before has been delivered. It waits some seconds for

@@ -8,7 +8,7 @@ use crate::{
     id::PeerId,
     key::PublicKey,
     limits::{CLOSE_MILLIS, Limits, MAX_QUESTIONS},
-    message::Party,
+    message::{Party, Unit},
     noise::CipherState,
     record::{self, CONTROL_ROOM, Sealer},
     stream::{Chunk, Streams},
@@ -255,7 +255,10 @@ impl Open {
             let Some(&kind) = text.first() else { break };
             let (kind, len) = frame::split(text).map_err(|why| Error::Frame(kind, why))?;
             let body = rx.take_frame(HEADER, len).ok_or(Error::WrongBuffer)?;
-            let event = frame::decode(kind, body).and_then(|frame| self.act(frame, ours));
+            let event = match frame::relayed(kind) {
+                Some(unit) => self.relayed(unit, body).map(Some),
+                None => frame::decode(kind, body).and_then(|frame| self.act(frame, ours)),
+            };
             if let Some(event) = event.map_err(|why| Error::Frame(kind, why))? {
                 return Ok(Some(event));
             }
@@ -288,6 +291,15 @@ impl Open {
         self.only_from(Role::Server)?;
         self.questions = self.questions.checked_sub(1).ok_or(FrameError::Questions)?;
         Ok(())
+    }
+
+    /// A sealed unit of two clients.
+    fn relayed<'b>(&self, unit: Unit, body: &'b mut [u8]) -> Result<Event<'b>, FrameError> {
+        if !self.admitted {
+            return Err(FrameError::Admission);
+        }
+        let (peer, bytes) = frame::decode_relay(body)?;
+        Ok(Event::Relay { peer, unit, bytes })
     }
 
     /// The rules of the open state: whether a frame may come now, what it changes, and what the caller hears of it.
@@ -380,6 +392,10 @@ impl Open {
                 true => Event::Credit(stream),
                 false => return Ok(None),
             },
+            Frame::RelayFailed { peer, failure } => {
+                self.only_from(Role::Server)?;
+                Event::RelayFailed { peer, failure }
+            }
             Frame::Done(stream) => {
                 self.streams.done(stream)?;
                 return Ok(None);

@@ -9,9 +9,9 @@ use crate::{
     crypto::Crypto,
     directory::{Find, PeerInfo},
     error::{Failure, SendError},
-    id::{ChannelId, ChannelName, StreamId},
+    id::{ChannelId, ChannelName, PeerId, StreamId},
     limits::{Limits, MAX_QUESTIONS},
-    message::Envelope,
+    message::{Envelope, Unit},
     record::CONTROL_ROOM,
     wire::{
         control,
@@ -177,6 +177,38 @@ impl<C: Crypto> Connection<C> {
         if let Ok(open) = self.opened() {
             open.streams.stop(stream, why);
         }
+    }
+
+    /// Passes on a sealed unit of two clients: to a server, `peer` says whom it is for; from a server, whom it is
+    /// from.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] while the buffer has no room; [`SendError::TooLong`] if the receiver takes no unit of
+    /// this length.
+    pub fn relay(
+        &mut self,
+        tx: &mut Tx<'_>,
+        peer: PeerId,
+        unit: Unit,
+        bytes: &[u8],
+    ) -> Result<(), SendError> {
+        self.opened()?.put::<C>(tx, frame::relay_kind(unit), [&peer.0.to_be_bytes(), bytes])
+    }
+
+    /// Server: says that a unit for `peer` was not passed on.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] while the buffer has no room.
+    pub fn relay_failed(
+        &mut self,
+        tx: &mut Tx<'_>,
+        peer: PeerId,
+        failure: Failure,
+    ) -> Result<(), SendError> {
+        let open = self.opened()?;
+        open.only(Role::Server)?;
+        let body = frame::relay_failed(peer, failure);
+        open.put::<C>(tx, types::RELAY_FAILED, [body.as_slice(), &[]])
     }
 
     /// Client: asks to be on a channel and returns the number that will stand for it.

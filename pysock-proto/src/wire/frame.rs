@@ -9,8 +9,8 @@ use super::{Reader, Writer, control};
 use crate::{
     directory::{Find, PeerInfo},
     error::{CloseReason, Failure, FrameError, Refusal},
-    id::{ChannelId, ChannelName, RequestId, StreamId},
-    message::{Envelope, Kind, Party},
+    id::{ChannelId, ChannelName, PeerId, RequestId, StreamId},
+    message::{Envelope, Kind, Party, Unit},
 };
 
 /// Length of a frame's header.
@@ -18,7 +18,7 @@ pub(crate) const HEADER: usize = 3;
 /// Longest header of a message: channel, party, request.
 pub(crate) const ENVELOPE_MAX: usize = 2 + 4 + 4;
 
-/// Frame types. Reserved for what comes later, all fatal today: 0x30–0x37 relays between clients, 0x38–0x3b
+/// Frame types. Reserved for what comes later, all fatal today: 0x33–0x37 relays between clients, 0x38–0x3b
 /// session resumption, 0x3c–0x3f mail, 0x0c–0x0f presence, moved servers and wildcards.
 pub(crate) mod types {
     pub(crate) const WELCOME: u8 = 0x01;
@@ -42,6 +42,9 @@ pub(crate) mod types {
     pub(crate) const STOP: u8 = 0x24;
     pub(crate) const CREDIT: u8 = 0x25;
     pub(crate) const DONE: u8 = 0x26;
+    pub(crate) const RELAY_HANDSHAKE: u8 = 0x30;
+    pub(crate) const RELAY_RECORD: u8 = 0x31;
+    pub(crate) const RELAY_FAILED: u8 = 0x32;
     /// This bit says: skip me if you do not know me.
     pub(crate) const IGNORABLE: u8 = 0x80;
 }
@@ -110,6 +113,10 @@ pub(crate) enum Frame<'b> {
         bytes: u32,
     },
     Done(StreamId),
+    RelayFailed {
+        peer: PeerId,
+        failure: Failure,
+    },
     /// Unknown and ignorable.
     Skipped,
 }
@@ -179,6 +186,45 @@ pub(crate) fn begin(stream: StreamId, envelope: &Envelope, length: Option<u64>) 
     out
 }
 
+/// What kind of sealed unit a frame of this type passes on.
+pub(crate) fn relayed(kind: u8) -> Option<Unit> {
+    match kind {
+        types::RELAY_HANDSHAKE => Some(Unit::Handshake),
+        types::RELAY_RECORD => Some(Unit::Record),
+        _ => None,
+    }
+}
+
+/// The type of the frame that passes on such a unit.
+pub(crate) fn relay_kind(unit: Unit) -> u8 {
+    match unit {
+        Unit::Handshake => types::RELAY_HANDSHAKE,
+        Unit::Record => types::RELAY_RECORD,
+    }
+}
+
+/// Splits the peer off a relayed unit, which stays as it is: only the peer can read it.
+pub(crate) fn decode_relay(body: &mut [u8]) -> Result<(PeerId, &mut [u8]), FrameError> {
+    let (number, unit) = body.split_first_chunk_mut::<4>().ok_or(FrameError::Body)?;
+    if unit.is_empty() {
+        return Err(FrameError::Body);
+    }
+    Ok((peer(u32::from_be_bytes(*number))?, unit))
+}
+
+fn peer(number: u32) -> Result<PeerId, FrameError> {
+    match Party::from_wire(number) {
+        Party::Peer(peer) => Ok(peer),
+        _ => Err(FrameError::Body),
+    }
+}
+
+pub(crate) fn relay_failed(peer: PeerId, failure: Failure) -> Writer<5> {
+    let mut out = Writer::new();
+    out.put(&peer.0.to_be_bytes()).put(&[failure.code()]);
+    out
+}
+
 /// Splits the first frame off `record`: its type, its body, and what follows.
 pub(crate) fn split(record: &[u8]) -> Result<(u8, usize), FrameError> {
     let [kind, a, b, rest @ ..] = record else { return Err(FrameError::Length) };
@@ -238,6 +284,12 @@ pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Frame<'_>, FrameError> {
                 envelope,
                 failure: Failure::from_code(from.u8().ok_or(FrameError::Body)?),
             }
+        }
+        types::RELAY_FAILED => {
+            let mut from = Reader(body);
+            let number = from.u32().ok_or(FrameError::Body)?;
+            let failure = Failure::from_code(from.u8().ok_or(FrameError::Body)?);
+            Frame::RelayFailed { peer: peer(number)?, failure }
         }
         types::WELCOME => {
             let (id, suites) = control::decode_welcome(body)?;
@@ -330,7 +382,7 @@ mod tests {
             let unknown = decode(kind, &[0; 40]);
             match kind {
                 0x80.. => assert_eq!(unknown, Ok(Frame::Skipped)),
-                0x00 | 0x0c..=0x0f | 0x13 | 0x17 | 0x19..=0x1f | 0x27..=0x7f => {
+                0x00 | 0x0c..=0x0f | 0x13 | 0x17 | 0x19..=0x1f | 0x27..=0x31 | 0x33..=0x7f => {
                     assert_eq!(unknown, Err(FrameError::Unknown), "{kind:#x}");
                 }
                 _ => assert_ne!(unknown, Err(FrameError::Unknown), "{kind:#x}"),
