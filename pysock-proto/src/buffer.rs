@@ -292,6 +292,12 @@ impl Tx<'_> {
         self.mark.body = 0;
     }
 
+    /// Memory behind the open record, which counts only once the record is extended over it.
+    pub(crate) fn beyond(&mut self) -> &mut [u8] {
+        let at = self.mark.end.saturating_add(2).saturating_add(self.mark.body);
+        self.memory.get_mut(at..).unwrap_or_default()
+    }
+
     /// `n` plain bytes at the end of the open record of `owner`, for the caller to fill.
     pub(crate) fn extend(&mut self, n: usize, owner: u32) -> Option<&mut [u8]> {
         let at = self.mark.end.checked_add(2)?.checked_add(self.mark.body)?;

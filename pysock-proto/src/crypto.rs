@@ -8,7 +8,10 @@ use core::{fmt, marker::PhantomData};
 
 use zeroize::Zeroize;
 
-use crate::key::{PublicKey, SecretKey};
+use crate::{
+    key::{PublicKey, SecretKey},
+    time::Instant,
+};
 
 /// Length of an authentication tag, in bytes.
 pub const TAG: usize = 16;
@@ -90,6 +93,15 @@ pub trait Identity: Sync {
     fn dh(&self, peer: &PublicKey) -> Result<[u8; 32], LowOrder>;
 }
 
+/// What an operation may look at: the time, and the key of this side.
+#[derive(Clone, Copy)]
+pub struct Env<'e> {
+    /// Now.
+    pub now: Instant,
+    /// The long-term key of this side.
+    pub identity: &'e dyn Identity,
+}
+
 /// A long-term key in memory, with its public half computed once.
 pub struct Keypair<C> {
     secret: SecretKey,
@@ -138,6 +150,11 @@ impl Ephemeral {
     /// A key pair from 32 fresh random bytes. One X25519 base-point multiplication.
     pub fn new<C: Crypto>(random: [u8; 32]) -> Self {
         Ephemeral { public: C::public(&random), secret: random }
+    }
+
+    /// No key pair: the place of one that is still to come.
+    pub(crate) const fn none() -> Self {
+        Ephemeral { secret: [0; 32], public: [0; 32] }
     }
 
     /// Moves the pair out and wipes it here.

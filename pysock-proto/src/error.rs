@@ -166,6 +166,33 @@ sentences! {
 }
 
 sentences! {
+    /// Why there is no session with another client. The connection to the server goes on.
+    PeerError {
+        /// The other side has not answered in time.
+        TimedOut = "it did not answer in time",
+        /// Somebody on the way, the other side or the server, says no. Nothing proves it.
+        Refused(why: PeerRefusal) = "the answer was no: {why}",
+        /// Somebody on the way says that the pinned key is not the other side's, or this side's key not the one it
+        /// expects. Nothing proves it; a diagnosis finds out.
+        NeedXx = "it does not recognise the keys of this session",
+        /// A handshake message did not verify: another key than expected, or tampering.
+        Handshake = "the handshake did not verify: another key than expected, or tampering",
+        /// The server has told the two sides different names for one of them.
+        Name = "the server calls one of the two by different names",
+        /// The server did not pass the handshake on.
+        Unreachable(why: Failure) = "it could not be reached: {why}",
+        /// The other side broke a rule, authenticated.
+        Protocol(kind: u8, why: FrameError) = "it broke a rule: frame {kind:#04x}: {why}",
+        /// There is no room for another session or handshake here.
+        Full = "there is no room for another session",
+        /// A client has no session with itself.
+        Own = "a client has no session with itself",
+        /// A handshake with this peer is under way already.
+        UnderWay = "a handshake with it is under way",
+    }
+}
+
+sentences! {
     /// Why a text is not a key.
     KeyError {
         /// Not Bech32m: a wrong character, a wrong checksum, mixed case, or cut short.
@@ -274,6 +301,20 @@ codes! {
 }
 
 codes! {
+    /// Why a client wants no session with another. Codes from 0x80 mean: try again later. Proves nothing.
+    PeerRefusal {
+        /// It does not trust the key.
+        NotTrusted = 1 "it does not trust this client's key",
+        /// The server has told it other names.
+        Name = 2 "the server calls one of the two by different names",
+        /// It has no room for another session.
+        Full = 0x80 "it has no room for another session",
+        /// It has had too many handshakes lately.
+        Busy = 0x81 "it has had too many handshakes lately",
+    }
+}
+
+codes! {
     /// Why a message, request or stream did not get through.
     Failure {
         /// The channel does not exist here, or this client has not opened it.
@@ -314,6 +355,13 @@ impl Alert {
 }
 
 impl Refusal {
+    /// Whether trying again later may help: bit 7 of the code.
+    pub const fn is_temporary(self) -> bool {
+        self.code() & 0x80 != 0
+    }
+}
+
+impl PeerRefusal {
     /// Whether trying again later may help: bit 7 of the code.
     pub const fn is_temporary(self) -> bool {
         self.code() & 0x80 != 0

@@ -127,9 +127,10 @@
 //! Each uses only those to its left; a test holds them to it.
 //!
 //! ```text
-//! time error ◀ id ◀ key ◀ crypto ◀ limits message directory ◀ noise ◀ wire buffer ◀ record ◀ stream ◀ connection
+//! time error store ◀ id ◀ key ◀ crypto ◀ limits message directory ◀ noise ◀ wire buffer ◀ record ◀ stream
+//!                  ◀ peer ◀ connection ◀ group
 //!
-//! store ◀ registry ◀ router        beside it, for servers: they see id, key, error, message and directory
+//! registry ◀ router        beside it, for servers: they see store, id, key, error, message and directory
 //! ```
 //!
 //! | | |
@@ -140,7 +141,8 @@
 //! | [`key`], [`id`] | keys, names and numbers, and their texts |
 //! | [`error`] | what can go wrong, one small enum for each kind of mistake |
 //! | [`registry`], [`router`] | for servers: who may be called what, and where a message goes |
-//! | [`store`] | the memory of those two |
+//! | [`peer`] | sessions between two clients, end to end, through a server that cannot read them |
+//! | [`store`] | the memory of those three |
 //!
 //! # What it never does
 //!
@@ -181,6 +183,7 @@ pub mod key;
 mod limits;
 pub mod message;
 mod noise;
+pub mod peer;
 mod record;
 pub mod registry;
 pub mod router;
@@ -191,13 +194,14 @@ mod wire;
 
 pub use buffer::{Rx, RxBuf, Tx, TxBuf};
 pub use connection::{
-    Admission, ClientSetup, Connection, Env, Event, Expect, MIN_TRANSMIT, PskRequest, ServerSetup,
-    Verify,
+    Admission, ClientSetup, Connection, Event, Expect, MIN_TRANSMIT, PeerTx, PskRequest,
+    ServerSetup, Verify,
 };
-pub use crypto::{Crypto, Ephemeral, Fingerprint, Identity, Keypair, RustCrypto, Suite};
+pub use crypto::{Crypto, Env, Ephemeral, Fingerprint, Identity, Keypair, RustCrypto, Suite};
 pub use directory::{Find, PeerInfo};
 pub use error::{
-    Alert, CloseReason, Error, Failure, FrameError, KeyError, NameError, Refusal, SendError,
+    Alert, CloseReason, Error, Failure, FrameError, KeyError, NameError, PeerError, PeerRefusal,
+    Refusal, SendError,
 };
 pub use id::{ChannelId, ChannelName, Name, PeerId, RequestId, StreamId};
 pub use key::{Psk, PublicKey, SecretKey};

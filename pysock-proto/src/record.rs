@@ -129,7 +129,7 @@ impl Sealer {
         Ok(())
     }
 
-    fn check_owner(&self, tx: &Tx<'_>) -> Result<(), SendError> {
+    pub(crate) fn check_owner(&self, tx: &Tx<'_>) -> Result<(), SendError> {
         if tx.is_foreign(self.owner) { Err(SendError::WrongBuffer) } else { Ok(()) }
     }
 }

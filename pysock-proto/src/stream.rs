@@ -9,6 +9,11 @@ use crate::{
     error::{Failure, FrameError, SendError},
     id::StreamId,
     limits::MAX_STREAMS,
+    message::Envelope,
+    wire::{
+        Writer,
+        frame::{Frame, types},
+    },
 };
 
 const COUNT: usize = MAX_STREAMS as usize;
@@ -52,8 +57,35 @@ enum Inbound {
 pub(crate) struct Streams {
     outbound: [Outbound; COUNT],
     inbound: [Inbound; COUNT],
-    /// What this side announced as the credit of each stream it receives.
+    /// What this side announced as the credit of each stream it receives, and how many it takes.
     window: u32,
+    taken: u8,
+}
+
+impl Owed {
+    /// The frame's type and body.
+    pub(crate) fn frame(self) -> (u8, Writer<5>) {
+        let mut out = Writer::new();
+        let kind = match self {
+            Owed::Abort(id) => {
+                out.put(&[id.0, Failure::Cancelled.code()]);
+                types::ABORT
+            }
+            Owed::Stop(id, why) => {
+                out.put(&[id.0, why.code()]);
+                types::STOP
+            }
+            Owed::Done(id) => {
+                out.put(&[id.0]);
+                types::DONE
+            }
+            Owed::Credit(id, bytes) => {
+                out.put(&[id.0]).put(&bytes.to_be_bytes());
+                types::CREDIT
+            }
+        };
+        (kind, out)
+    }
 }
 
 /// A control frame that a stream owes.
@@ -65,9 +97,20 @@ pub(crate) enum Owed {
     Done(StreamId),
 }
 
+/// What the frames of streams come to, for the application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress<'b> {
+    Begin { stream: StreamId, envelope: Envelope, length: Option<u64> },
+    Chunk { stream: StreamId, bytes: &'b [u8] },
+    End(StreamId),
+    Aborted { stream: StreamId, failure: Failure },
+    Stopped { stream: StreamId, failure: Failure },
+    Credit(StreamId),
+}
+
 /// What became of a chunk that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Chunk {
+enum Chunk {
     Deliver,
     /// The stream was stopped here; the sender could not know yet.
     Discard,
@@ -83,8 +126,38 @@ fn after(left: u64, n: usize) -> Option<u64> {
 }
 
 impl Streams {
-    pub(crate) const fn new(window: u32) -> Self {
-        Streams { outbound: [Outbound::Free; COUNT], inbound: [Inbound::Free; COUNT], window }
+    pub(crate) const fn new(window: u32, taken: u8) -> Self {
+        let (outbound, inbound) = ([Outbound::Free; COUNT], [Inbound::Free; COUNT]);
+        Streams { outbound, inbound, window, taken }
+    }
+
+    /// A frame of a stream has arrived; others say nothing here.
+    pub(crate) fn act<'b>(&mut self, frame: Frame<'b>) -> Result<Option<Progress<'b>>, FrameError> {
+        Ok(match frame {
+            Frame::Begin { stream, envelope, length } => {
+                self.begun(stream, length)?;
+                Some(Progress::Begin { stream, envelope, length })
+            }
+            Frame::Chunk { stream, bytes } => match self.chunk(stream, bytes.len())? {
+                Chunk::Deliver => Some(Progress::Chunk { stream, bytes }),
+                Chunk::Discard => None,
+            },
+            Frame::End(stream) => self.end(stream)?.then_some(Progress::End(stream)),
+            Frame::Abort { stream, failure } => {
+                self.abort(stream)?.then_some(Progress::Aborted { stream, failure })
+            }
+            Frame::Stop { stream, failure } => {
+                self.stopped(stream)?.then_some(Progress::Stopped { stream, failure })
+            }
+            Frame::Credit { stream, bytes } => {
+                self.credited(stream, bytes)?.then_some(Progress::Credit(stream))
+            }
+            Frame::Done(stream) => {
+                self.done(stream)?;
+                None
+            }
+            _ => None,
+        })
     }
 
     // Sending.
@@ -150,14 +223,14 @@ impl Streams {
     }
 
     /// `Credit` arrived. `true` if the stream can use it.
-    pub(crate) fn credited(&mut self, id: StreamId, bytes: u32) -> Result<bool, FrameError> {
+    fn credited(&mut self, id: StreamId, bytes: u32) -> Result<bool, FrameError> {
         let Outbound::Open { credit, .. } = self.outbound(id)? else { return Ok(false) };
         *credit = credit.saturating_add(bytes);
         Ok(true)
     }
 
     /// `Stop` arrived. `true` if the stream was still open.
-    pub(crate) fn stopped(&mut self, id: StreamId) -> Result<bool, FrameError> {
+    fn stopped(&mut self, id: StreamId) -> Result<bool, FrameError> {
         let slot = self.outbound(id)?;
         let was_open = matches!(slot, Outbound::Open { .. });
         if was_open {
@@ -167,7 +240,7 @@ impl Streams {
     }
 
     /// `Done` arrived.
-    pub(crate) fn done(&mut self, id: StreamId) -> Result<(), FrameError> {
+    fn done(&mut self, id: StreamId) -> Result<(), FrameError> {
         match self.outbound(id)? {
             slot @ Outbound::Ending => *slot = Outbound::Free,
             _ => return Err(FrameError::Stream),
@@ -181,14 +254,9 @@ impl Streams {
         self.inbound.get_mut(usize::from(id.0)).ok_or(FrameError::Stream)
     }
 
-    /// `Begin` arrived, at a receiver that announced `taken` streams.
-    pub(crate) fn begun(
-        &mut self,
-        id: StreamId,
-        length: Option<u64>,
-        taken: u8,
-    ) -> Result<(), FrameError> {
-        let window = self.window;
+    /// `Begin` arrived.
+    fn begun(&mut self, id: StreamId, length: Option<u64>) -> Result<(), FrameError> {
+        let (window, taken) = (self.window, self.taken);
         let slot = self.inbound(id)?;
         if *slot != Inbound::Free || id.0 >= taken {
             return Err(FrameError::Stream);
@@ -199,7 +267,7 @@ impl Streams {
     }
 
     /// `Chunk` arrived.
-    pub(crate) fn chunk(&mut self, id: StreamId, n: usize) -> Result<Chunk, FrameError> {
+    fn chunk(&mut self, id: StreamId, n: usize) -> Result<Chunk, FrameError> {
         match self.inbound(id)? {
             Inbound::Open { left, allowance, .. } => {
                 *left = after(*left, n).ok_or(FrameError::StreamLength)?;
@@ -213,7 +281,7 @@ impl Streams {
     }
 
     /// `End` arrived. `true` if the message is complete, `false` if it was stopped here.
-    pub(crate) fn end(&mut self, id: StreamId) -> Result<bool, FrameError> {
+    fn end(&mut self, id: StreamId) -> Result<bool, FrameError> {
         let slot = self.inbound(id)?;
         let complete = match slot {
             Inbound::Open { left: 0 | UNDECLARED, .. } => true,
@@ -226,7 +294,7 @@ impl Streams {
     }
 
     /// `Abort` arrived. `true` if the receiver had not stopped it itself.
-    pub(crate) fn abort(&mut self, id: StreamId) -> Result<bool, FrameError> {
+    fn abort(&mut self, id: StreamId) -> Result<bool, FrameError> {
         let slot = self.inbound(id)?;
         let news = match slot {
             Inbound::Open { .. } => true,
@@ -305,8 +373,8 @@ mod tests {
     const WINDOW: u32 = 100;
 
     fn receiving(length: Option<u64>) -> Streams {
-        let mut streams = Streams::new(WINDOW);
-        streams.begun(S, length, 4).unwrap();
+        let mut streams = Streams::new(WINDOW, MAX_STREAMS);
+        streams.begun(S, length).unwrap();
         streams
     }
 
@@ -339,7 +407,7 @@ mod tests {
         let mut streams = receiving(Some(10));
         streams.chunk(S, 9).unwrap();
         assert_eq!(streams.end(S), Err(FrameError::StreamLength));
-        let mut streams = Streams::new(WINDOW);
+        let mut streams = Streams::new(WINDOW, MAX_STREAMS);
         streams.begin(S, Some(10), WINDOW);
         assert_eq!(streams.sendable(S, 11), Err(SendError::StreamLength));
         assert_eq!(streams.may_end(S), Err(SendError::StreamLength));
@@ -349,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_number_is_free_only_after_done() {
-        let mut streams = Streams::new(WINDOW);
+        let mut streams = Streams::new(WINDOW, MAX_STREAMS);
         for n in 0..MAX_STREAMS {
             let id = streams.free(MAX_STREAMS).unwrap();
             assert_eq!(id, StreamId(n));
@@ -377,15 +445,15 @@ mod tests {
         assert_eq!(streams.abort(S), Ok(false));
         streams.paid(streams.owed().unwrap());
         assert_eq!(streams.chunk(S, 1), Err(FrameError::Stream));
-        assert!(streams.begun(S, None, 4).is_ok());
+        assert!(streams.begun(S, None).is_ok());
     }
 
     #[test]
     fn more_streams_than_announced_are_refused() {
-        let mut streams = Streams::new(WINDOW);
-        assert_eq!(streams.begun(StreamId(1), None, 1), Err(FrameError::Stream));
-        assert_eq!(streams.begun(StreamId(200), None, 255), Err(FrameError::Stream));
-        assert!(streams.begun(StreamId(0), None, 1).is_ok());
-        assert_eq!(streams.begun(StreamId(0), None, 1), Err(FrameError::Stream));
+        let mut streams = Streams::new(WINDOW, 1);
+        assert_eq!(streams.begun(StreamId(1), None), Err(FrameError::Stream));
+        assert_eq!(streams.begun(StreamId(200), None), Err(FrameError::Stream));
+        assert!(streams.begun(StreamId(0), None).is_ok());
+        assert_eq!(streams.begun(StreamId(0), None), Err(FrameError::Stream));
     }
 }

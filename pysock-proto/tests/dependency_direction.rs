@@ -5,8 +5,8 @@
 use std::{collections::HashMap, fs, path::Path};
 
 /// A module may use those of lower rank, and itself.
-const RANKS: [&[&str]; 10] = [
-    &["time", "error"],
+const RANKS: [&[&str]; 12] = [
+    &["time", "error", "store"],
     &["id"],
     &["key"],
     &["crypto"],
@@ -16,10 +16,12 @@ const RANKS: [&[&str]; 10] = [
     &["wire", "buffer"],
     &["record"],
     &["stream"],
+    &["peer"],
     &["connection"],
+    &["group"],
 ];
 /// What a server keeps beside its connections sees these and nothing of a connection.
-const SERVER_SIDE: [&str; 3] = ["store", "registry", "router"];
+const SERVER_SIDE: [&str; 2] = ["registry", "router"];
 const SERVER_SIDE_SEES: [&str; 8] =
     ["id", "key", "error", "message", "directory", "store", "registry", "time"];
 

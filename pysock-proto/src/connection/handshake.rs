@@ -1,14 +1,14 @@
 //! The opening of a connection: prelude, three handshake messages, and the decisions between them.
 
 use super::{
-    Admission, ClientSetup, Env, Event, Expect, PskRequest, Verify, alert,
+    Admission, ClientSetup, Event, Expect, PskRequest, Verify, alert,
     open::{Open, Role},
 };
 use zeroize::Zeroize;
 
 use crate::{
     buffer::{Rx, Tx},
-    crypto::{Crypto, Ephemeral, TAG},
+    crypto::{Crypto, Env, Ephemeral, TAG},
     error::Error,
     id::Name,
     key::Psk,
@@ -116,12 +116,14 @@ impl Await {
         psk: Option<&[u8; 32]>,
         env: &Env<'_>,
     ) -> Handshake {
+        let own = env.identity.public();
         let setup = Setup {
             role: noise::Role::Responder,
             pattern: prelude.pattern,
             suite: prelude.suite,
             prologue: [PROLOGUE, &prelude.to_bytes()],
-            responder: Some(&env.identity.public()),
+            initiator: None,
+            responder: (prelude.pattern == Pattern::XK).then_some(&own),
             psk,
         };
         Handshake {
@@ -146,6 +148,7 @@ impl Handshake {
             pattern,
             suite: setup.suite,
             prologue: [PROLOGUE, &prelude.to_bytes()],
+            initiator: None,
             responder,
             psk: setup.psk.map(Psk::expose),
         };

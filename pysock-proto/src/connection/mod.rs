@@ -21,6 +21,7 @@ mod event;
 mod handshake;
 mod open;
 mod owed;
+mod relay;
 mod send;
 
 use core::marker::PhantomData;
@@ -28,10 +29,11 @@ use core::marker::PhantomData;
 pub use event::{Admission, Event, PskRequest, Verify};
 use handshake::{Await, Handshake};
 use open::Open;
+pub use relay::PeerTx;
 
 use crate::{
     buffer::{Rx, Tx},
-    crypto::{Crypto, Ephemeral, Identity, Suite},
+    crypto::{Crypto, Env, Ephemeral, Suite},
     error::{Alert, CloseReason, Error, Refusal, SendError},
     id::{Name, PeerId},
     key::{Psk, PublicKey},
@@ -42,15 +44,6 @@ use crate::{
 
 /// Smallest transmit buffer that a connection can work with, in bytes. The larger, the more is packed into a record.
 pub const MIN_TRANSMIT: usize = 256 + CONTROL_ROOM;
-
-/// What an operation may look at: the time, and the key of this side.
-#[derive(Clone, Copy)]
-pub struct Env<'e> {
-    /// Now.
-    pub now: Instant,
-    /// The long-term key of this side.
-    pub identity: &'e dyn Identity,
-}
 
 /// What a client knows of its server beforehand.
 #[derive(Clone, Copy, Debug)]

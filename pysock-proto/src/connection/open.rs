@@ -1,9 +1,9 @@
 //! An open connection: which frames may come when, keep-alives, and the close.
 
-use super::{Env, Event, alert, owed::Owed};
+use super::{Event, alert, owed::Owed};
 use crate::{
     buffer::{Rx, Tx},
-    crypto::{Crypto, Suite},
+    crypto::{Crypto, Env, Suite},
     error::{CloseReason, Error, FrameError, Refusal, SendError},
     id::PeerId,
     key::PublicKey,
@@ -11,7 +11,7 @@ use crate::{
     message::{Party, Unit},
     noise::CipherState,
     record::{self, CONTROL_ROOM, Sealer},
-    stream::{Chunk, Streams},
+    stream::{Progress, Streams},
     time::Instant,
     wire::frame::{self, Frame, HEADER, types},
 };
@@ -76,7 +76,7 @@ impl Open {
             role,
             remote,
             theirs: *theirs,
-            streams: Streams::new(ours.window),
+            streams: Streams::new(ours.window, ours.streams),
             owed: Owed::default(),
             idle: u64::from(ours.idle_secs.min(theirs.idle_secs)).saturating_mul(1000),
             heard: now,
@@ -257,7 +257,7 @@ impl Open {
             let body = rx.take_frame(HEADER, len).ok_or(Error::WrongBuffer)?;
             let event = match frame::relayed(kind) {
                 Some(unit) => self.relayed(unit, body).map(Some),
-                None => frame::decode(kind, body).and_then(|frame| self.act(frame, ours)),
+                None => frame::decode(kind, body).and_then(|frame| self.act(frame)),
             };
             if let Some(event) = event.map_err(|why| Error::Frame(kind, why))? {
                 return Ok(Some(event));
@@ -302,12 +302,21 @@ impl Open {
         Ok(Event::Relay { peer, unit, bytes })
     }
 
+    fn streamed<'b>(&mut self, frame: Frame<'b>) -> Result<Option<Event<'b>>, FrameError> {
+        Ok(self.streams.act(frame)?.map(|progress| match progress {
+            Progress::Begin { stream, envelope, length } => {
+                Event::Begin { stream, envelope, length }
+            }
+            Progress::Chunk { stream, bytes } => Event::Chunk { stream, bytes },
+            Progress::End(stream) => Event::End(stream),
+            Progress::Aborted { stream, failure } => Event::Aborted { stream, failure },
+            Progress::Stopped { stream, failure } => Event::Stopped { stream, failure },
+            Progress::Credit(stream) => Event::Credit(stream),
+        }))
+    }
+
     /// The rules of the open state: whether a frame may come now, what it changes, and what the caller hears of it.
-    fn act<'b>(
-        &mut self,
-        frame: Frame<'b>,
-        ours: &Limits,
-    ) -> Result<Option<Event<'b>>, FrameError> {
+    fn act<'b>(&mut self, frame: Frame<'b>) -> Result<Option<Event<'b>>, FrameError> {
         if frame == Frame::Skipped {
             return Ok(None);
         }
@@ -367,39 +376,20 @@ impl Open {
                 Event::Message { envelope, bytes }
             }
             Frame::Failed { envelope, failure } => Event::Failed { envelope, failure },
-            Frame::Begin { stream, envelope, length } => {
-                self.check_party(envelope.party)?;
-                self.streams.begun(stream, length, ours.streams)?;
-                Event::Begin { stream, envelope, length }
-            }
-            Frame::Chunk { stream, bytes } => match self.streams.chunk(stream, bytes.len())? {
-                Chunk::Deliver => Event::Chunk { stream, bytes },
-                Chunk::Discard => return Ok(None),
-            },
-            Frame::End(stream) => match self.streams.end(stream)? {
-                true => Event::End(stream),
-                false => return Ok(None),
-            },
-            Frame::Abort { stream, failure } => match self.streams.abort(stream)? {
-                true => Event::Aborted { stream, failure },
-                false => return Ok(None),
-            },
-            Frame::Stop { stream, failure } => match self.streams.stopped(stream)? {
-                true => Event::Stopped { stream, failure },
-                false => return Ok(None),
-            },
-            Frame::Credit { stream, bytes } => match self.streams.credited(stream, bytes)? {
-                true => Event::Credit(stream),
-                false => return Ok(None),
-            },
             Frame::RelayFailed { peer, failure } => {
                 self.only_from(Role::Server)?;
                 Event::RelayFailed { peer, failure }
             }
-            Frame::Done(stream) => {
-                self.streams.done(stream)?;
-                return Ok(None);
+            Frame::Begin { envelope, .. } => {
+                self.check_party(envelope.party)?;
+                return self.streamed(frame);
             }
+            Frame::Chunk { .. }
+            | Frame::End(_)
+            | Frame::Abort { .. }
+            | Frame::Stop { .. }
+            | Frame::Credit { .. }
+            | Frame::Done(_) => return self.streamed(frame),
         }))
     }
 }

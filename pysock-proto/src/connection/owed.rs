@@ -7,7 +7,7 @@ use crate::{
     id::PeerId,
     limits::MAX_STREAMS,
     record::{CONTROL_ROOM, LENGTH, Sealer},
-    stream::{self, Streams},
+    stream::Streams,
     wire::{
         control,
         frame::{HEADER, types},
@@ -61,17 +61,8 @@ impl Owed {
             self.ping = None;
         }
         while let Some(owed) = streams.owed() {
-            match owed {
-                stream::Owed::Abort(id) => {
-                    put(types::ABORT, &[id.0, crate::Failure::Cancelled.code()])?;
-                }
-                stream::Owed::Stop(id, why) => put(types::STOP, &[id.0, why.code()])?,
-                stream::Owed::Done(id) => put(types::DONE, &[id.0])?,
-                stream::Owed::Credit(id, bytes) => {
-                    let [a, b, c, d] = bytes.to_be_bytes();
-                    put(types::CREDIT, &[id.0, a, b, c, d])?;
-                }
-            }
+            let (kind, body) = owed.frame();
+            put(kind, body.as_slice())?;
             streams.paid(owed);
         }
         // Last: nothing may follow it.

@@ -19,7 +19,9 @@ pub(crate) struct Setup<'a> {
     pub(crate) suite: Suite,
     /// The parts of the prologue, hashed one after the other as if they were one.
     pub(crate) prologue: [&'a [u8]; 2],
-    /// The responder's static key, which XK knows beforehand: its own, or the pinned one.
+    /// The static keys that the pattern knows beforehand (Noise §7.2 pre-messages), own and other's alike: XK the
+    /// responder's, KK both.
+    pub(crate) initiator: Option<&'a PublicKey>,
     pub(crate) responder: Option<&'a PublicKey>,
     pub(crate) psk: Option<&'a [u8; 32]>,
 }
@@ -43,11 +45,14 @@ impl HandshakeState {
         let mut symmetric = SymmetricState::new::<C>(setup.suite, setup.pattern.name(psk));
         symmetric.mix_prologue::<C>(setup.prologue);
         let mut rs = [0; KEY];
-        if setup.pattern == Pattern::XK
-            && let Some(key) = setup.responder
+        for (owner, key) in [(Role::Initiator, setup.initiator), (Role::Responder, setup.responder)]
         {
-            symmetric.mix_hash::<C>(key.as_bytes());
-            rs = key.0;
+            if let Some(key) = key {
+                symmetric.mix_hash::<C>(key.as_bytes());
+                if owner != setup.role {
+                    rs = key.0;
+                }
+            }
         }
         if let Some(psk) = setup.psk {
             symmetric.mix_key_and_hash::<C>(psk);
@@ -61,9 +66,22 @@ impl HandshakeState {
         (self.role == Role::Initiator) == (self.step == 1)
     }
 
-    /// Whether all three messages are done.
+    /// Whether all messages are done.
     pub(crate) fn is_complete(&self) -> bool {
-        self.step == 3
+        self.step == self.pattern.messages()
+    }
+
+    /// A responder's entropy, once it has decided to answer; until then it has none.
+    pub(crate) fn supply(&mut self, e: Ephemeral) {
+        self.e = e;
+    }
+
+    /// The initiator's ephemeral public key, whichever side this is.
+    pub(crate) fn initiators(&self) -> &[u8; KEY] {
+        match self.role {
+            Role::Initiator => &self.e.public,
+            Role::Responder => &self.re,
+        }
     }
 
     /// The number of the next message: 0, 1 or 2.
@@ -93,7 +111,7 @@ impl HandshakeState {
                 Token::S => {
                     bytes = bytes.saturating_add(if keyed { KEY + TAG } else { KEY });
                 }
-                Token::Ee | Token::Es | Token::Se => keyed = true,
+                Token::Ee | Token::Es | Token::Se | Token::Ss => keyed = true,
             }
         }
         if keyed { bytes.saturating_add(TAG) } else { bytes }
@@ -168,14 +186,20 @@ impl HandshakeState {
 
     /// `Split`: the ciphers for sending and for receiving, as this side sees them.
     pub(crate) fn split<C: Crypto>(&self) -> (CipherState, CipherState) {
-        let [mut first, mut second] = self.symmetric.split::<C>();
-        let (a, b) = (CipherState::new(first), CipherState::new(second));
-        first.zeroize();
-        second.zeroize();
-        match self.role {
-            Role::Initiator => (a, b),
-            Role::Responder => (b, a),
+        let [mut outgoing, mut incoming] = self.keys::<C>();
+        let ciphers = (CipherState::new(outgoing), CipherState::new(incoming));
+        outgoing.zeroize();
+        incoming.zeroize();
+        ciphers
+    }
+
+    /// `Split` for a transport with explicit nonces (Noise §11.4): the raw keys for sending and for receiving.
+    pub(crate) fn keys<C: Crypto>(&self) -> [[u8; 32]; 2] {
+        let mut keys = self.symmetric.split::<C>();
+        if self.role == Role::Responder {
+            keys.reverse();
         }
+        keys
     }
 
     /// Token `e`; in a psk handshake the public key is also mixed into the key (§9.2).
@@ -186,7 +210,7 @@ impl HandshakeState {
         }
     }
 
-    /// Tokens `ee`, `es`, `se`: the letters name the initiator's key first.
+    /// Tokens `ee`, `es`, `se`, `ss`: the letters name the initiator's key first.
     fn mix_dh<C: Crypto>(&mut self, token: Token, identity: &dyn Identity) -> Result<(), Error> {
         let (re, rs) = (PublicKey(self.re), PublicKey(self.rs));
         let shared = match (token, self.role) {
@@ -194,6 +218,7 @@ impl HandshakeState {
             (Token::Es, Role::Initiator) | (Token::Se, Role::Responder) => {
                 C::dh(&self.e.secret, &rs.0)
             }
+            (Token::Ss, _) => identity.dh(&rs),
             _ => identity.dh(&re),
         };
         let mut shared = shared.map_err(|_| Error::LowOrder)?;

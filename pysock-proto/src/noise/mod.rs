@@ -1,5 +1,5 @@
 //! The Noise Protocol Framework, revision 34, as far as pysock uses it, in the specification's own words:
-//! [`CipherState`] (§5.1), [`SymmetricState`] (§5.2), [`HandshakeState`] (§5.3), patterns XX and XK (§7.5)
+//! [`CipherState`] (§5.1), [`SymmetricState`] (§5.2), [`HandshakeState`] (§5.3), patterns XX, XK and KK (§7.5)
 //! with an optional `psk0` (§9).
 
 mod cipher;

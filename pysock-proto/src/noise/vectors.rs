@@ -55,7 +55,18 @@ fn published() -> Vec<Vector> {
 }
 
 fn pattern_of(name: &str) -> Pattern {
-    if name.starts_with("Noise_XX_") { Pattern::XX } else { Pattern::XK }
+    let known = [Pattern::XX, Pattern::XK, Pattern::KK];
+    let is_it = |p: &Pattern| name.as_bytes().get(6..8) == Some(p.name(false));
+    known.into_iter().find(is_it).unwrap()
+}
+
+/// What a pattern knows beforehand, of initiator and responder.
+fn known<'a>(pattern: Pattern, i: &'a PublicKey, r: &'a PublicKey) -> [Option<&'a PublicKey>; 2] {
+    match pattern {
+        Pattern::XX => [None, None],
+        Pattern::XK => [None, Some(r)],
+        Pattern::KK => [Some(i), Some(r)],
+    }
 }
 
 fn identity(hex: &str) -> Keypair<C> {
@@ -65,24 +76,27 @@ fn identity(hex: &str) -> Keypair<C> {
 #[test]
 fn published_vectors_in_both_roles() {
     let all = published();
-    assert_eq!(all.len(), 4, "XX and XK, from cacophony and from snow");
+    assert_eq!(all.len(), 6, "XX, XK and KK, from cacophony and from snow");
     for v in all {
         let (a, b) = (identity(v.field("init_static")), identity(v.field("resp_static")));
         let prologue = bytes(v.field("init_prologue"));
+        let (a_key, b_key, pattern) = (a.public(), b.public(), pattern_of(&v.name));
+        let [initiator, responder] = known(pattern, &a_key, &b_key);
         let start = |role, e: &str| {
             let setup = Setup {
                 role,
-                pattern: pattern_of(&v.name),
+                pattern,
                 suite: Suite::ChaChaPoly,
                 prologue: [&prologue[..3], &prologue[3..]],
-                responder: Some(&b.public()),
+                initiator,
+                responder,
                 psk: None,
             };
             HandshakeState::new::<C>(&setup, Ephemeral::new::<C>(key(v.field(e))))
         };
         let mut i = start(Role::Initiator, "init_ephemeral");
         let mut r = start(Role::Responder, "resp_ephemeral");
-        let (handshake, transport) = v.messages.split_at(3);
+        let (handshake, transport) = v.messages.split_at(pattern.messages().into());
         for (step, (payload, wire)) in handshake.iter().enumerate() {
             let (writer, reader, from, to) =
                 if step == 1 { (&mut r, &mut i, &b, &a) } else { (&mut i, &mut r, &a, &b) };
@@ -100,9 +114,12 @@ fn published_vectors_in_both_roles() {
         assert_eq!((i.remote(), r.remote()), (b.public(), a.public()));
         let ((mut i_out, mut i_in), (mut r_out, mut r_in)) = (i.split::<C>(), r.split::<C>());
         for (n, (payload, wire)) in transport.iter().enumerate() {
-            // After three handshake messages the responder speaks first, then they alternate.
-            let (out, inn) =
-                if n % 2 == 0 { (&mut r_out, &mut i_in) } else { (&mut i_out, &mut r_in) };
+            // They go on taking turns: whoever did not write the last handshake message speaks first.
+            let (out, inn) = if (n + handshake.len()) % 2 == 1 {
+                (&mut r_out, &mut i_in)
+            } else {
+                (&mut i_out, &mut r_in)
+            };
             let mut text = payload.clone();
             let tag = out.seal::<C>(Suite::ChaChaPoly, &mut text);
             assert_eq!([&text[..], &tag].concat(), *wire);
@@ -120,7 +137,8 @@ fn against_snow(pattern: Pattern, psk: Option<[u8; 32]>, we_start: bool) {
         "Noise_{}_25519_ChaChaPoly_BLAKE2s",
         core::str::from_utf8(pattern.name(psk.is_some())).unwrap()
     );
-    let responder = if we_start { theirs_key } else { ours_key };
+    let (i, r) = if we_start { (&ours_key, &theirs_key) } else { (&theirs_key, &ours_key) };
+    let [initiator, responder] = known(pattern, i, r);
     let secret = [0x22; 32];
     let mut builder = snow::Builder::new(name.parse().unwrap())
         .prologue(b"pysock/1 outer...")
@@ -130,7 +148,7 @@ fn against_snow(pattern: Pattern, psk: Option<[u8; 32]>, we_start: bool) {
     if let Some(psk) = &psk {
         builder = builder.psk(0, psk).unwrap();
     }
-    if pattern == Pattern::XK && !we_start {
+    if pattern == Pattern::KK || (pattern == Pattern::XK && !we_start) {
         builder = builder.remote_public_key(&ours_key.0).unwrap();
     }
     let mut snow = if we_start {
@@ -143,11 +161,13 @@ fn against_snow(pattern: Pattern, psk: Option<[u8; 32]>, we_start: bool) {
         pattern,
         suite: Suite::ChaChaPoly,
         prologue: [b"pysock/1 outer", b"..."],
-        responder: Some(&responder),
+        initiator,
+        responder,
         psk: psk.as_ref(),
     };
     let mut we = HandshakeState::new::<C>(&setup, Ephemeral::new::<C>([0x33; 32]));
-    for payload in [&b""[..], b"limits", b"limits and a name"] {
+    let payloads = [&b""[..], b"limits", b"limits and a name"];
+    for payload in payloads.into_iter().take(pattern.messages().into()) {
         if we.reads_next() {
             let mut wire = [0; 256];
             let n = snow.write_message(payload, &mut wire).unwrap();
@@ -186,7 +206,7 @@ fn against_snow(pattern: Pattern, psk: Option<[u8; 32]>, we_start: bool) {
 
 #[test]
 fn snow_understands_us_and_we_understand_snow() {
-    for pattern in [Pattern::XX, Pattern::XK] {
+    for pattern in [Pattern::XX, Pattern::XK, Pattern::KK] {
         for psk in [None, Some([0x55; 32])] {
             for we_start in [true, false] {
                 against_snow(pattern, psk, we_start);
@@ -197,8 +217,8 @@ fn snow_understands_us_and_we_understand_snow() {
 
 #[test]
 fn every_flipped_bit_of_a_handshake_is_noticed() {
-    for pattern in [Pattern::XX, Pattern::XK] {
-        for victim in 0..3u8 {
+    for pattern in [Pattern::XX, Pattern::XK, Pattern::KK] {
+        for victim in 0..pattern.messages() {
             let (a, b) = (identity(&"11".repeat(32)), identity(&"22".repeat(32)));
             let message_len = { run(pattern, &a, &b, None).unwrap()[usize::from(victim)] };
             for bit in (0..message_len * 8).step_by(5) {
@@ -217,20 +237,23 @@ fn run(
     b: &Keypair<C>,
     flip: Option<(u8, usize)>,
 ) -> Result<Vec<usize>, Error> {
+    let (a_key, b_key) = (a.public(), b.public());
+    let [initiator, responder] = known(pattern, &a_key, &b_key);
     let start = |role, seed| {
         let setup = Setup {
             role,
             pattern,
             suite: Suite::ChaChaPoly,
             prologue: [b"p", b"q"],
-            responder: Some(&b.public()),
+            initiator,
+            responder,
             psk: None,
         };
         HandshakeState::new::<C>(&setup, Ephemeral::new::<C>([seed; 32]))
     };
     let (mut i, mut r) = (start(Role::Initiator, 3), start(Role::Responder, 4));
     let mut lengths = vec![];
-    for step in 0..3 {
+    for step in 0..pattern.messages() {
         let (writer, reader, from, to) =
             if step == 1 { (&mut r, &mut i, b, a) } else { (&mut i, &mut r, a, b) };
         let mut wire = vec![0; writer.overhead() + 5];

@@ -6,6 +6,7 @@
 pub(crate) mod control;
 pub(crate) mod frame;
 pub(crate) mod hello;
+pub(crate) mod inner;
 pub(crate) mod prelude;
 
 /// Reads big-endian numbers off the front of a slice.

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of this module")]
 
 pub mod hostile;
+pub mod peers;
 
 use pysock_proto::{
     ChannelId, ClientSetup, Connection, Env, Envelope, Ephemeral, Error, Event, Expect, Identity,

@@ -1,0 +1,225 @@
+//! Records of sessions: which session they belong to, and what their frames say.
+
+use super::{HalfOpen, Peer, PeerEvent, Peers, Stage, Undecided, session::Opened};
+use crate::{
+    crypto::{Crypto, Env},
+    directory::PeerInfo,
+    error::{CloseReason, FrameError, PeerError},
+    key::PublicKey,
+    message::{Envelope, Party, Unit},
+    store::Store,
+    stream::Progress,
+    wire::{
+        Reader,
+        frame::{self, Frame, HEADER},
+        inner::{self, RECORD_HEADER, Received, step},
+    },
+};
+
+/// A unit that has arrived and is being read: give it to [`Peers::next`] until that gives `None`. Borrows only the
+/// receive buffer.
+pub struct Incoming<'b> {
+    from: PublicKey,
+    first: Option<PeerEvent<'b>>,
+    rest: &'b [u8],
+    /// The streams of its session are the present ones.
+    streams: bool,
+}
+
+impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
+    /// Deals with a unit that the server says is from `from`: decrypts it in place, at most once. What it says comes
+    /// from [`next`](Self::next). What does not authenticate says nothing and is [counted](Self::dropped).
+    pub fn receive<'b>(
+        &mut self,
+        from: &PeerInfo,
+        unit: Unit,
+        bytes: &'b mut [u8],
+        env: &Env<'_>,
+    ) -> Incoming<'b> {
+        let mut incoming = Incoming { from: from.key, first: None, rest: &[], streams: false };
+        match unit {
+            Unit::Handshake => incoming.first = self.meet(from, bytes, env),
+            Unit::Record => match self.record(from, bytes, env) {
+                Some((rest, streams)) => (incoming.rest, incoming.streams) = (rest, streams),
+                None => self.dropped = self.dropped.saturating_add(1),
+            },
+        }
+        incoming
+    }
+
+    /// Opens a record in whichever session it belongs to. Gives its frames.
+    fn record<'b>(
+        &mut self,
+        from: &PeerInfo,
+        unit: &'b mut [u8],
+        env: &Env<'_>,
+    ) -> Option<(&'b [u8], bool)> {
+        let header = *unit.first_chunk::<RECORD_HEADER>()?;
+        if let Some(at) = self.confirms(from, header) {
+            return self.confirm(at, unit, env);
+        }
+        let Some(peer) = self.get_mut(&from.key) else {
+            self.notice(from.id, step::NO_SESSION, header, 0, env.now);
+            return None;
+        };
+        let is_late = peer.is_late(header);
+        let Some((record, present)) = peer.open::<C>(unit) else {
+            if !is_late {
+                self.notice(from.id, step::NO_SESSION, header, 0, env.now);
+            }
+            return None;
+        };
+        peer.id = Some(from.id);
+        let frames = accept(peer, &record, present);
+        self.owing = true;
+        frames
+    }
+
+    /// The handshake that waits for the first record of its session, if this header may be one.
+    fn confirms(&self, from: &PeerInfo, header: [u8; RECORD_HEADER]) -> Option<usize> {
+        self.position(|half| match &half.stage {
+            Stage::Confirm { session: Some(session), .. } => {
+                let (label, _) = inner::decode_record_header(header);
+                half.peer.key == from.key && session.receiving.label == label
+            }
+            _ => false,
+        })
+    }
+
+    /// A record for a session that was not confirmed yet: if it authenticates, the session takes the place of the one
+    /// before.
+    fn confirm<'b>(
+        &mut self,
+        at: usize,
+        unit: &'b mut [u8],
+        env: &Env<'_>,
+    ) -> Option<(&'b [u8], bool)> {
+        let half = self.halves.as_mut_slice().get_mut(at)?;
+        let (key, accepted) = (half.peer.key, half.undecided == Undecided::Nothing);
+        let Stage::Confirm { session: Some(session), confirmed } = &mut half.stage else {
+            return None;
+        };
+        let record = session.receiving.open::<C>(unit)?;
+        *confirmed = true;
+        if !accepted {
+            // Before its key is accepted, a peer has nothing to say.
+            return (record.text.len() == FIRST_HEADER).then_some((&[], false));
+        }
+        self.install(at, env.now).ok()?;
+        accept(self.get_mut(&key)?, &record, true)
+    }
+
+    /// What a unit says next.
+    pub fn next<'b>(&mut self, incoming: &mut Incoming<'b>) -> Option<PeerEvent<'b>> {
+        if let Some(event) = incoming.first.take() {
+            return Some(event);
+        }
+        let peer = self.get_mut(&incoming.from)?;
+        loop {
+            if let Some(news) = peer.news() {
+                return Some(news);
+            }
+            let &kind = incoming.rest.first()?;
+            let event = frame::split(incoming.rest).and_then(|(kind, len)| {
+                let (head, rest) = incoming.rest.split_at(HEADER.saturating_add(len));
+                incoming.rest = rest;
+                act(peer, kind, head.get(HEADER..).unwrap_or_default(), incoming.streams)
+            });
+            match event {
+                Ok(Some(event)) => return Some(event),
+                Ok(None) => {}
+                Err(why) => {
+                    incoming.rest = &[];
+                    peer.fail();
+                    return Some(PeerEvent::Failed(PeerError::Protocol(kind, why)));
+                }
+            }
+        }
+    }
+}
+
+/// Length of what stands in front of the frames of a session's first record.
+pub(crate) const FIRST_HEADER: usize = 4 + 4;
+
+/// Takes note of what a record says of those before it. Gives its frames, and whether streams in it count.
+fn accept<'b>(peer: &mut Peer, record: &Opened<'b>, present: bool) -> Option<(&'b [u8], bool)> {
+    let mut from = Reader(record.text);
+    let number = from.u32();
+    let records = if record.first { from.u32() } else { Some(0) };
+    let (Some(number), Some(records)) = (number, records) else {
+        peer.fail();
+        return None;
+    };
+    if !peer.arrived(record, present, number, records) {
+        peer.fail();
+        return None;
+    }
+    Some((from.0, peer.streams_count(present)))
+}
+
+/// The rules of a session's frames: what a frame changes, and what the caller hears of it.
+fn act<'b>(
+    peer: &mut Peer,
+    kind: u8,
+    body: &'b [u8],
+    streams: bool,
+) -> Result<Option<PeerEvent<'b>>, FrameError> {
+    if peer.is_deaf() {
+        return Ok(None);
+    }
+    let mut from = Reader(body);
+    match kind {
+        inner::types::RECEIVED => {
+            peer.told(Received::take(&mut from).ok_or(FrameError::Body)?)?;
+            return Ok(None);
+        }
+        inner::types::CLOSE => {
+            let why = CloseReason::from_code(from.u8().ok_or(FrameError::Body)?);
+            peer.told(Received::take(&mut from).ok_or(FrameError::Body)?)?;
+            peer.closed(why);
+            return Ok(None);
+        }
+        0x10..=0x12 | frame::types::FAILED | frame::types::BEGIN..=frame::types::DONE => {}
+        unknown if unknown & frame::types::IGNORABLE != 0 => return Ok(None),
+        _ => return Err(FrameError::Unknown),
+    }
+    let direct = |envelope: &Envelope| match envelope.party {
+        Party::Server => Ok((envelope.channel.0, envelope.kind)),
+        _ => Err(FrameError::Body),
+    };
+    let decoded = frame::decode(kind, body)?;
+    match decoded {
+        Frame::Message { envelope, bytes } => {
+            let (channel, kind) = direct(&envelope)?;
+            peer.counted();
+            return Ok(Some(PeerEvent::Message { channel, kind, bytes }));
+        }
+        Frame::Failed { envelope, failure } => {
+            let (channel, kind) = direct(&envelope)?;
+            return Ok(Some(PeerEvent::Refused { channel, kind, failure }));
+        }
+        Frame::Begin { envelope, .. } => {
+            direct(&envelope)?;
+            peer.counted();
+        }
+        _ => {}
+    }
+    if !streams {
+        // It belongs to streams that are over on this side; the message is as good as lost.
+        if matches!(decoded, Frame::Begin { .. }) {
+            peer.misses(1);
+        }
+        return Ok(None);
+    }
+    Ok(peer.streams.act(decoded)?.map(|progress| match progress {
+        Progress::Begin { stream, envelope, length } => {
+            let (channel, kind) = (envelope.channel.0, envelope.kind);
+            PeerEvent::Begin { stream, channel, kind, length }
+        }
+        Progress::Chunk { stream, bytes } => PeerEvent::Chunk { stream, bytes },
+        Progress::End(stream) => PeerEvent::End(stream),
+        Progress::Aborted { stream, failure } => PeerEvent::Aborted { stream, failure },
+        Progress::Stopped { stream, failure } => PeerEvent::Stopped { stream, failure },
+        Progress::Credit(stream) => PeerEvent::Credit(stream),
+    }))
+}

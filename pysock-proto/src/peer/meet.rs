@@ -1,0 +1,363 @@
+//! Handshakes between clients: who may begin one, who answers, and which of two that cross each other counts.
+
+use super::{
+    Acquaintance, Greeting, HalfOpen, LONGEST, MOST_REPLACED, NOTICE_BURST, NOTICE_MILLIS, Notice,
+    PATIENCE_MILLIS, Peer, PeerEvent, PeerVerify, Peers, Stage, Undecided,
+    half::{Beginning, Wrong, attempt},
+};
+use crate::{
+    crypto::{Crypto, Env, Ephemeral},
+    directory::PeerInfo,
+    error::{PeerError, PeerRefusal},
+    id::PeerId,
+    noise::{Pattern, Role},
+    store::Store,
+    time::Instant,
+    wire::inner::{Attempt, STEP_HEADER, step},
+};
+
+impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
+    /// Begins a handshake, which has to be complete by `by`: the next flush sends its first message.
+    ///
+    /// # Errors
+    /// [`PeerError::Own`]; [`PeerError::UnderWay`]; [`PeerError::Full`] if there is no room for another session or
+    /// handshake.
+    pub fn handshake(
+        &mut self,
+        peer: &PeerInfo,
+        acquaintance: Acquaintance,
+        ephemeral: Ephemeral,
+        by: Instant,
+        env: &Env<'_>,
+    ) -> Result<(), PeerError> {
+        if peer.key == env.identity.public() {
+            return Err(PeerError::Own);
+        }
+        if self.position(|half| half.peer.key == peer.key).is_some() {
+            return Err(PeerError::UnderWay);
+        }
+        self.make_room(peer)?;
+        let pattern = match acquaintance {
+            Acquaintance::Known => Pattern::KK,
+            Acquaintance::New | Acquaintance::Diagnose => Pattern::XX,
+        };
+        let ours = self.terms(&peer.key);
+        let from = Beginning { peer, pattern, ours, deadline: by };
+        let mut half = HalfOpen::initiate::<C>(&from, ephemeral, env);
+        half.diagnose = acquaintance == Acquaintance::Diagnose;
+        self.keep(half)
+    }
+
+    /// Looks whether another handshake, and the session that may come of it, can be kept.
+    fn make_room(&mut self, peer: &PeerInfo) -> Result<(), PeerError> {
+        if self.get(&peer.key).is_none() {
+            self.sessions.reserve().map_err(|_| PeerError::Full)?;
+        }
+        self.halves.reserve().map_err(|_| PeerError::Full)
+    }
+
+    fn keep(&mut self, half: HalfOpen) -> Result<(), PeerError> {
+        let at = self.halves.as_slice().len();
+        self.owing = true;
+        self.halves.insert(at, half).map_err(|_| PeerError::Full)
+    }
+
+    /// Answers a greeting, with 32 fresh random bytes behind `ephemeral`; the rest has to be done by `by`. If the
+    /// other side [has proven its key](Greeting::is_proven), this accepts it.
+    ///
+    /// # Errors
+    /// [`PeerError::TimedOut`] if the greeting is void by now.
+    pub fn answer(
+        &mut self,
+        greeting: Greeting,
+        ephemeral: Ephemeral,
+        by: Instant,
+    ) -> Result<(), PeerError> {
+        let half = self.decided(Undecided::Greeting, greeting.bind)?;
+        if let Stage::Noise(noise) = &mut half.stage {
+            noise.supply(ephemeral);
+        }
+        (half.undecided, half.due, half.deadline) = (Undecided::Nothing, true, by);
+        self.owing = true;
+        Ok(())
+    }
+
+    /// Says no to a greeting.
+    pub fn refuse(&mut self, greeting: Greeting, why: PeerRefusal, env: &Env<'_>) {
+        self.reject(Undecided::Greeting, greeting.bind, why, env);
+    }
+
+    /// Yes, this key is the right one.
+    ///
+    /// # Errors
+    /// [`PeerError::TimedOut`] if the handshake is void by now.
+    pub fn accept(&mut self, verify: PeerVerify, env: &Env<'_>) -> Result<(), PeerError> {
+        let half = self.decided(Undecided::Key, verify.bind)?;
+        half.undecided = Undecided::Nothing;
+        if half.role == Role::Initiator {
+            half.due = true;
+            self.owing = true;
+            return Ok(());
+        }
+        let confirmed = matches!(half.stage, Stage::Confirm { confirmed: true, .. });
+        let attempt = half.attempt;
+        match self.position(|half| half.attempt == attempt && half.role == Role::Responder) {
+            Some(at) if confirmed => {
+                let key = verify.key;
+                self.install(at, env.now)?;
+                // The first record is in already.
+                if let Some(peer) = self.get_mut(&key) {
+                    peer.retire();
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No, this key is not the right one.
+    pub fn deny(&mut self, verify: PeerVerify, why: PeerRefusal, env: &Env<'_>) {
+        self.reject(Undecided::Key, verify.bind, why, env);
+    }
+
+    /// A person has to be asked about a greeting, until `until` at most: the other side is asked for patience.
+    pub fn hold_greeting(&mut self, greeting: &Greeting, until: Instant, env: &Env<'_>) {
+        self.hold(Undecided::Greeting, greeting.bind, until, env);
+    }
+
+    /// A person has to be asked about a key, until `until` at most: the other side is asked for patience.
+    pub fn hold_verify(&mut self, verify: &PeerVerify, until: Instant, env: &Env<'_>) {
+        self.hold(Undecided::Key, verify.bind, until, env);
+    }
+
+    fn hold(&mut self, what: Undecided, bind: [u8; 8], until: Instant, env: &Env<'_>) {
+        let Ok(half) = self.decided(what, bind) else { return };
+        half.deadline = until;
+        let (to, attempt, role) = (half.peer.id, half.attempt, half.role);
+        if role == Role::Responder {
+            self.notice(to, step::PATIENCE, attempt, 0, env.now);
+        }
+    }
+
+    fn decided(&mut self, what: Undecided, bind: [u8; 8]) -> Result<&mut HalfOpen, PeerError> {
+        self.half(|half| half.undecided == what && half.bind == bind).ok_or(PeerError::TimedOut)
+    }
+
+    fn reject(&mut self, what: Undecided, bind: [u8; 8], why: PeerRefusal, env: &Env<'_>) {
+        let at = self.position(|half| half.undecided == what && half.bind == bind);
+        let Some(half) = at.and_then(|at| self.halves.remove(at)) else { return };
+        if half.role == Role::Responder {
+            self.notice(half.peer.id, step::REFUSED, half.attempt, why.code(), env.now);
+        }
+    }
+
+    /// Notes a notice, unless there were many lately.
+    pub(super) fn notice(
+        &mut self,
+        to: PeerId,
+        step: u8,
+        attempt: Attempt,
+        code: u8,
+        now: Instant,
+    ) {
+        let refill = now.millis_since(self.allowed_at) / NOTICE_MILLIS;
+        if refill > 0 {
+            let refilled = u64::from(self.allowance).saturating_add(refill);
+            self.allowance = refilled.min(NOTICE_BURST.into()) as u8;
+            self.allowed_at = now;
+        }
+        let Some(left) = self.allowance.checked_sub(1) else { return };
+        if let Some(free) = self.notices.iter_mut().find(|notice| notice.is_none()) {
+            *free = Some(Notice { to, step, attempt, code });
+            (self.allowance, self.owing) = (left, true);
+        }
+    }
+
+    /// A handshake unit has arrived.
+    pub(super) fn meet(
+        &mut self,
+        from: &PeerInfo,
+        unit: &mut [u8],
+        env: &Env<'_>,
+    ) -> Option<PeerEvent<'static>> {
+        let (header, message) = unit.split_first_chunk_mut::<STEP_HEADER>()?;
+        let [step, attempt @ ..] = *header;
+        match step {
+            step::KK_1 => self.greeted(Pattern::KK, from, attempt, message, env),
+            step::XX_1 => self.greeted(Pattern::XX, from, attempt, message, env),
+            step::KK_2 | step::XX_2 | step::XX_3 => {
+                self.answered(step, from, attempt, message, env)
+            }
+            _ => self.noticed(step, from, attempt, message, env),
+        }
+    }
+
+    /// The first message of somebody else's attempt.
+    fn greeted(
+        &mut self,
+        pattern: Pattern,
+        from: &PeerInfo,
+        name: Attempt,
+        message: &mut [u8],
+        env: &Env<'_>,
+    ) -> Option<PeerEvent<'static>> {
+        let e: &[u8; 32] = message.first_chunk()?;
+        if from.key == env.identity.public() || attempt(e) != name {
+            return None;
+        }
+        let own = self.half(|half| half.peer.key == from.key && half.role == Role::Initiator);
+        if own.is_some_and(|own| own.precedes(message)) {
+            return None;
+        }
+        let busy = PeerRefusal::Busy.code();
+        if self.get(&from.key).is_some_and(|peer| peer.is_restless(env.now)) {
+            self.notice(from.id, step::REFUSED, name, busy, env.now);
+            return None;
+        }
+        let mut replaced = 0;
+        if let Some(at) =
+            self.position(|half| half.peer.key == from.key && half.role == Role::Responder)
+        {
+            let before = self.halves.as_slice().get(at)?;
+            if before.attempt == name {
+                return None;
+            }
+            replaced = before.replaced.saturating_add(1);
+            if replaced > MOST_REPLACED {
+                self.notice(from.id, step::REFUSED, name, busy, env.now);
+                return None;
+            }
+            self.halves.remove(at);
+        }
+        if self.make_room(from).is_err() {
+            self.notice(from.id, step::REFUSED, name, PeerRefusal::Full.code(), env.now);
+            return None;
+        }
+        let deadline = env.now.after_millis(super::GREETING_MILLIS);
+        let from = Beginning { peer: from, pattern, ours: self.terms(&from.key), deadline };
+        match HalfOpen::respond::<C>(&from, message, &self.name, env) {
+            Ok(mut half) => {
+                half.replaced = replaced;
+                let greeting = Greeting {
+                    key: half.peer.key,
+                    name: half.peer.name,
+                    proven: half.is_proven(),
+                    bind: half.bind,
+                };
+                self.keep(half).ok()?;
+                Some(PeerEvent::Greeting(greeting))
+            }
+            Err(Wrong::Name) => {
+                let code = PeerRefusal::Name.code();
+                self.notice(from.peer.id, step::REFUSED, name, code, env.now);
+                Some(PeerEvent::Failed(PeerError::Name))
+            }
+            Err(_) => {
+                if pattern == Pattern::KK {
+                    self.notice(from.peer.id, step::NEED_XX, name, 0, env.now);
+                }
+                None
+            }
+        }
+    }
+
+    /// The next message of an attempt under way.
+    fn answered(
+        &mut self,
+        step: u8,
+        from: &PeerInfo,
+        attempt: Attempt,
+        message: &mut [u8],
+        env: &Env<'_>,
+    ) -> Option<PeerEvent<'static>> {
+        let at = self.position(|half| {
+            half.peer.key == from.key && half.attempt == attempt && half.awaits(step)
+        })?;
+        let (own, halves) = (self.name, self.halves.as_mut_slice());
+        let half = halves.get_mut(at)?;
+        if let Err(wrong) = half.read::<C>(message, &own, env) {
+            let half = self.halves.remove(at)?;
+            return Some(match wrong {
+                Wrong::Key(key) if half.diagnose => PeerEvent::Offered(key),
+                Wrong::Key(key) => PeerEvent::OtherKey(key),
+                Wrong::Name => PeerEvent::Failed(PeerError::Name),
+                Wrong::Message => PeerEvent::Failed(PeerError::Handshake),
+            });
+        }
+        if half.diagnose {
+            let half = self.halves.remove(at)?;
+            return Some(PeerEvent::Offered(half.peer.key));
+        }
+        if half.is_kk() {
+            return self.install(at, env.now).err().map(PeerEvent::Failed);
+        }
+        half.decides(Undecided::Key);
+        let verify = PeerVerify { key: half.peer.key, name: half.peer.name, bind: half.bind };
+        if half.role == Role::Responder {
+            half.confirm::<C>();
+        }
+        Some(PeerEvent::Verify(verify))
+    }
+
+    /// A notice has arrived. Nothing proves it: it ends an attempt at most.
+    fn noticed(
+        &mut self,
+        step: u8,
+        from: &PeerInfo,
+        attempt: Attempt,
+        code: &[u8],
+        env: &Env<'_>,
+    ) -> Option<PeerEvent<'static>> {
+        if step == step::NO_SESSION {
+            let peer = self.get_mut(&from.key)?;
+            if peer.session.has_sent(attempt) {
+                peer.breaks();
+            }
+            return None;
+        }
+        let at = self.position(|half| {
+            half.peer.key == from.key && half.attempt == attempt && half.role == Role::Initiator
+        })?;
+        let why = match step {
+            step::NEED_XX if self.halves.as_slice().get(at)?.is_kk() => PeerError::NeedXx,
+            step::REFUSED => PeerError::Refused(PeerRefusal::from_code(*code.first()?)),
+            step::PATIENCE => {
+                let half = self.halves.as_mut_slice().get_mut(at)?;
+                if !half.waits {
+                    (half.waits, half.deadline) = (true, env.now.after_millis(PATIENCE_MILLIS));
+                }
+                return None;
+            }
+            _ => return None,
+        };
+        self.halves.remove(at);
+        Some(PeerEvent::Failed(why))
+    }
+
+    /// Writes the next handshake message that is due into `out`: whom it is for, and its length.
+    pub(super) fn message_due(
+        &mut self,
+        out: &mut [u8; LONGEST],
+        env: &Env<'_>,
+    ) -> Option<(PeerId, usize)> {
+        let at = self.position(|half| half.due)?;
+        let own = self.name;
+        let half = self.halves.as_mut_slice().get_mut(at)?;
+        let (to, len) = (half.peer.id, half.write::<C>(out, &own, env).map(<[u8]>::len));
+        if !half.due && half.is_complete() {
+            match half.role {
+                Role::Initiator => {
+                    let _ = self.install(at, env.now);
+                }
+                Role::Responder => half.confirm::<C>(),
+            }
+        }
+        match len {
+            Some(len) => Some((to, len)),
+            None => {
+                self.halves.remove(at);
+                None
+            }
+        }
+    }
+}

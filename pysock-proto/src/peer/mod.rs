@@ -1,0 +1,315 @@
+//! Sessions between clients, end to end, through a server that is an adversary here: it can drop what it likes, and
+//! nothing more.
+//!
+//! ```text
+//!        initiator                                            responder
+//!
+//!   handshake(peer, …)
+//!     └─ flush_peers: first message ───────────────────────▶ Greeting ─▶ answer / refuse
+//!                            KK, keys known                   │
+//!   Open ◀──────────────────────────────── second message ────┤
+//!    ├─ flush_peers: first record ──────────────────────────▶ Open
+//!    │                       XX, first contact                │
+//!   Verify ─▶ accept ◀──────────────────── second message ────┘
+//!    ├─ flush_peers: third message, first record ───────────▶ Verify ─▶ accept
+//!   Open ◀──────────────────────────────────── first record ── Open
+//! ```
+//! A session that breaks (the connection was another one, a record is missing), or gets old, is replaced by a new
+//! handshake: [`Peers::poll`] says so with [`PeerEvent::Wanted`]. The present session stays until the first record of the
+//! new one authenticates, so a replayed first message displaces nothing. Messages are counted over all sessions with a
+//! peer, so each is delivered once and in order, or reported: [`PeerEvent::Lost`] where it should have arrived,
+//! [`PeerEvent::Undelivered`] or [`PeerEvent::Unknown`] where it came from.
+
+mod entry;
+mod event;
+mod half;
+mod incoming;
+mod meet;
+mod outgoing;
+mod session;
+
+use core::marker::PhantomData;
+
+pub use entry::Peer;
+pub use event::{Greeting, PeerEvent, PeerVerify};
+pub use half::HalfOpen;
+pub(crate) use half::LONGEST;
+pub(crate) use incoming::FIRST_HEADER;
+pub use incoming::Incoming;
+pub(crate) use outgoing::BEFORE;
+
+use crate::{
+    crypto::{Crypto, Env},
+    directory::PeerInfo,
+    error::{CloseReason, Failure, PeerError},
+    id::{Name, PeerId, StreamId},
+    key::PublicKey,
+    limits::{CLOSE_MILLIS, Limits},
+    noise::Role,
+    store::{Fixed, Store},
+    time::Instant,
+    wire::inner::{self, Attempt, Terms},
+};
+use half::{Stage, Undecided};
+
+/// What a message between clients is about.
+pub mod channel {
+    /// From one client to the other.
+    pub const DIRECT: u16 = 0;
+    /// To the members of a group: see the module of groups.
+    pub const GROUP: u16 = 1;
+    /// About a group: see the module of groups.
+    pub const GROUP_CONTROL: u16 = 2;
+}
+
+/// What is known of the other side before a handshake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acquaintance {
+    /// Its key is pinned or was accepted before: pattern KK, which nobody else can answer.
+    Known,
+    /// The key is only what the server says: pattern XX, and [`PeerEvent::Verify`] asks before this side's key is
+    /// shown.
+    New,
+    /// After [`PeerError::NeedXx`] or [`PeerError::Handshake`]: find out the key that answers now, and show nothing.
+    Diagnose,
+}
+
+/// A notice to a peer: short, and nothing proves it.
+struct Notice {
+    to: PeerId,
+    step: u8,
+    attempt: Attempt,
+    code: u8,
+}
+
+/// Notices that may be due at once; more are dropped.
+const NOTICES: usize = 4;
+/// Notices that may follow each other at once, and milliseconds after which one more may.
+const NOTICE_BURST: u8 = 8;
+const NOTICE_MILLIS: u64 = 125;
+/// How long an initiator waits at most for a person on the other side, in milliseconds.
+const PATIENCE_MILLIS: u64 = 120_000;
+/// First messages of one peer that may replace each other before it has to wait.
+const MOST_REPLACED: u8 = 4;
+/// How long a greeting may wait for its answer, in milliseconds.
+const GREETING_MILLIS: u64 = 10_000;
+
+/// All sessions of one client, in storage `S`, and the handshakes under way, in storage `H`.
+pub struct Peers<C, S, H> {
+    name: Name,
+    limits: Limits,
+    sessions: S,
+    halves: H,
+    notices: [Option<Notice>; NOTICES],
+    allowance: u8,
+    allowed_at: Instant,
+    /// Something is due for [`Connection::flush_peers`](crate::Connection::flush_peers).
+    owing: bool,
+    dropped: u32,
+    crypto: PhantomData<fn() -> C>,
+}
+
+/// Sessions with at most `N` peers and `M` handshakes inside itself.
+pub type FixedPeers<C, const N: usize, const M: usize> =
+    Peers<C, Fixed<Peer, N>, Fixed<HalfOpen, M>>;
+
+impl<C, S, H> Peers<C, S, H> {
+    /// No sessions yet, of a client called `name` that announced `limits` to its server. Both stores have to be empty.
+    pub const fn new(name: Name, limits: Limits, sessions: S, halves: H) -> Self {
+        Peers {
+            name,
+            limits,
+            sessions,
+            halves,
+            notices: [const { None }; NOTICES],
+            allowance: NOTICE_BURST,
+            allowed_at: Instant::from_millis(0),
+            owing: false,
+            dropped: 0,
+            crypto: PhantomData,
+        }
+    }
+
+    /// Units that were dropped: they did not authenticate, came too late or twice, or belonged to nothing.
+    pub fn dropped(&self) -> u32 {
+        self.dropped
+    }
+}
+
+impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
+    /// The sessions, by key.
+    pub fn sessions(&self) -> &[Peer] {
+        self.sessions.as_slice()
+    }
+
+    /// The session with the client of this key.
+    pub fn get(&self, key: &PublicKey) -> Option<&Peer> {
+        self.sessions.as_slice().get(self.place(key).ok()?)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &PublicKey) -> Option<&mut Peer> {
+        let at = self.place(key).ok()?;
+        self.sessions.as_mut_slice().get_mut(at)
+    }
+
+    /// The connection to the server is another one: handshakes under way are void, numbers of peers mean nothing any
+    /// more, and every session wants a new handshake as soon as its peer is [named](Self::named) again.
+    pub fn reconnected(&mut self) {
+        self.halves.retain(|_| false);
+        self.notices = [const { None }; NOTICES];
+        for peer in self.sessions.as_mut_slice() {
+            peer.reconnected();
+        }
+    }
+
+    /// The server has named a client: by announcing it, or in answer to a question.
+    pub fn named(&mut self, peer: &PeerInfo) {
+        if let Some(known) = self.get_mut(&peer.key) {
+            known.id = Some(peer.id);
+        }
+    }
+
+    /// The server did not pass something on. Ends an attempt with that peer; a session it ends not, but it wants a
+    /// new handshake.
+    pub fn unreachable(&mut self, id: PeerId, why: Failure) -> Option<(PublicKey, PeerError)> {
+        if let Some(peer) = self.sessions.as_mut_slice().iter_mut().find(|peer| peer.id == Some(id))
+        {
+            peer.breaks();
+        }
+        let at = self.position(|half| half.peer.id == id && half.role == Role::Initiator)?;
+        let half = self.halves.remove(at)?;
+        Some((half.peer.key, PeerError::Unreachable(why)))
+    }
+
+    /// Closes a session: what is flushed before it still counts, and [`PeerEvent::Closed`] tells the answer.
+    pub fn close(&mut self, key: &PublicKey, why: CloseReason, env: &Env<'_>) {
+        let until = env.now.after_millis(CLOSE_MILLIS);
+        if let Some(peer) = self.get_mut(key) {
+            peer.close(why, until);
+            self.owing = true;
+        }
+    }
+
+    /// Forgets a session without a word, with its keys.
+    pub fn forget(&mut self, key: &PublicKey) {
+        self.sessions.retain(|peer| peer.key != *key);
+        self.halves.retain(|half| half.peer.key != *key);
+    }
+
+    /// Says that `n` more bytes of a stream are dealt with.
+    pub fn consumed(&mut self, key: &PublicKey, stream: StreamId, n: usize) {
+        if let Some(peer) = self.get_mut(key) {
+            peer.streams.consumed(stream, n);
+            self.owing = true;
+        }
+    }
+
+    /// Wants no more of a stream that the other side sends.
+    pub fn stop(&mut self, key: &PublicKey, stream: StreamId, why: Failure) {
+        if let Some(peer) = self.get_mut(key) {
+            peer.streams.stop(stream, why);
+            self.owing = true;
+        }
+    }
+
+    /// What happened without anything arriving: news of sessions, attempts that took too long, sessions that want a
+    /// new handshake. Call it after each batch of units and at the [`deadline`](Self::deadline), until it gives `None`.
+    pub fn poll(&mut self, now: Instant) -> Option<(PublicKey, PeerEvent<'static>)> {
+        while let Some(at) = self.position(|half| now >= half.deadline) {
+            let half = self.halves.remove(at)?;
+            if half.role == Role::Initiator {
+                return Some((half.peer.key, PeerEvent::Failed(PeerError::TimedOut)));
+            }
+        }
+        let (sessions, halves) = (self.sessions.as_mut_slice(), self.halves.as_slice());
+        for peer in sessions {
+            peer.give_up(now);
+            if let Some(news) = peer.news() {
+                return Some((peer.key, news));
+            }
+            let under_way = || halves.iter().any(|half| half.peer.key == peer.key);
+            if peer.wanted_at().is_some_and(|at| now >= at) && !under_way() {
+                peer.tries(now);
+                return Some((peer.key, PeerEvent::Wanted));
+            }
+        }
+        self.sessions.retain(|peer| !peer.is_over());
+        None
+    }
+
+    /// When [`poll`](Self::poll) has to be called although nothing arrives.
+    pub fn deadline(&self) -> Option<Instant> {
+        let (sessions, halves) = (self.sessions.as_slice(), self.halves.as_slice());
+        let under_way = |peer: &Peer| halves.iter().any(|half| half.peer.key == peer.key);
+        let sessions = sessions.iter().filter(|peer| !under_way(peer)).filter_map(Peer::deadline);
+        sessions.chain(halves.iter().map(|half| half.deadline)).min()
+    }
+
+    fn position(&self, is_it: impl Fn(&HalfOpen) -> bool) -> Option<usize> {
+        self.halves.as_slice().iter().position(is_it)
+    }
+
+    fn half(&mut self, is_it: impl Fn(&HalfOpen) -> bool) -> Option<&mut HalfOpen> {
+        self.halves.as_mut_slice().iter_mut().find(|half| is_it(half))
+    }
+
+    /// What this side says of itself to a peer.
+    fn terms(&self, key: &PublicKey) -> Terms {
+        let Limits { window, streams, .. } = self.limits;
+        let (label, continues, previous) = match self.get(key) {
+            Some(peer) => {
+                let label = peer.session.receiving.label.wrapping_add(1);
+                (label, peer.continues(), peer.session.id)
+            }
+            None => (0, false, [0; 8]),
+        };
+        Terms {
+            unit: inner::longest_unit(&self.limits),
+            window,
+            streams,
+            label,
+            continues,
+            previous,
+        }
+    }
+
+    /// Puts the session of the complete handshake at `at` in place.
+    fn install(&mut self, at: usize, now: Instant) -> Result<(), PeerError> {
+        let mut half = self.halves.remove(at).ok_or(PeerError::Handshake)?;
+        let (session, theirs) = half.take_session::<C>().ok_or(PeerError::Handshake)?;
+        let key = half.peer.key;
+        let takes = (self.limits.window, self.limits.streams);
+        match self.place(&key) {
+            // Another handshake was faster, and this one follows a session that is no more.
+            Ok(at)
+                if self
+                    .sessions
+                    .as_slice()
+                    .get(at)
+                    .is_none_or(|p| p.session.id != half.ours.previous) =>
+            {
+                return Err(PeerError::Handshake);
+            }
+            Ok(at) => {
+                if let Some(peer) = self.sessions.as_mut_slice().get_mut(at) {
+                    peer.replace(session, theirs);
+                    peer.begin(&half, true, takes, now);
+                }
+            }
+            Err(_) if half.ours.previous != [0; 8] => return Err(PeerError::Handshake),
+            Err(at) => {
+                let mut peer = Peer::new(&half, session, theirs, takes);
+                peer.begin(&half, false, takes, now);
+                self.sessions.insert(at, peer).map_err(|_| PeerError::Full)?;
+            }
+        }
+        self.halves.retain(|half| half.peer.key != key);
+        self.owing = true;
+        Ok(())
+    }
+
+    /// Where the session with a peer is, or would be: they are sorted by key.
+    fn place(&self, key: &PublicKey) -> Result<usize, usize> {
+        self.sessions.as_slice().binary_search_by(|peer| peer.key.cmp(key))
+    }
+}
