@@ -8,7 +8,7 @@
 use crate::{
     error::{Failure, FrameError, SendError},
     id::StreamId,
-    limits::MAX_STREAMS,
+    limits::{Limits, MAX_STREAMS},
     message::Envelope,
     wire::{
         Writer,
@@ -21,8 +21,9 @@ const COUNT: usize = MAX_STREAMS as usize;
 const UNDECLARED: u64 = u64::MAX;
 
 /// A stream that this side sends.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Outbound {
+    #[default]
     Free,
     Open {
         credit: u32,
@@ -35,31 +36,24 @@ enum Outbound {
 }
 
 /// A stream that this side receives.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Inbound {
+    #[default]
     Free,
     /// `allowance` is what the sender may still send, `owed` what was consumed and not yet granted again.
-    Open {
-        left: u64,
-        allowance: u32,
-        owed: u32,
-    },
+    Open { left: u64, allowance: u32, owed: u32 },
     /// We want no more. What is under way is thrown away until the sender ends or aborts.
-    Stopped {
-        failure: Failure,
-        told: bool,
-    },
+    Stopped { failure: Failure, told: bool },
     /// Over; we owe a `Done`.
     Over,
 }
 
-/// All streams of one connection. Small enough to be part of its state.
+/// All streams of one connection, or of one session between clients. Small enough to be part of its state. What this
+/// side announced (`window`: the credit of each stream it receives) is lent per call.
+#[derive(Default)]
 pub(crate) struct Streams {
     outbound: [Outbound; COUNT],
     inbound: [Inbound; COUNT],
-    /// What this side announced as the credit of each stream it receives, and how many it takes.
-    window: u32,
-    taken: u8,
 }
 
 impl Owed {
@@ -126,16 +120,15 @@ fn after(left: u64, n: usize) -> Option<u64> {
 }
 
 impl Streams {
-    pub(crate) const fn new(window: u32, taken: u8) -> Self {
-        let (outbound, inbound) = ([Outbound::Free; COUNT], [Inbound::Free; COUNT]);
-        Streams { outbound, inbound, window, taken }
-    }
-
-    /// A frame of a stream has arrived; others say nothing here.
-    pub(crate) fn act<'b>(&mut self, frame: Frame<'b>) -> Result<Option<Progress<'b>>, FrameError> {
+    /// A frame of a stream has arrived at a side that announced `ours`; others say nothing here.
+    pub(crate) fn act<'b>(
+        &mut self,
+        frame: Frame<'b>,
+        ours: &Limits,
+    ) -> Result<Option<Progress<'b>>, FrameError> {
         Ok(match frame {
             Frame::Begin { stream, envelope, length } => {
-                self.begun(stream, length)?;
+                self.begun(stream, length, ours)?;
                 Some(Progress::Begin { stream, envelope, length })
             }
             Frame::Chunk { stream, bytes } => match self.chunk(stream, bytes.len())? {
@@ -255,14 +248,18 @@ impl Streams {
     }
 
     /// `Begin` arrived.
-    fn begun(&mut self, id: StreamId, length: Option<u64>) -> Result<(), FrameError> {
-        let (window, taken) = (self.window, self.taken);
+    fn begun(
+        &mut self,
+        id: StreamId,
+        length: Option<u64>,
+        ours: &Limits,
+    ) -> Result<(), FrameError> {
         let slot = self.inbound(id)?;
-        if *slot != Inbound::Free || id.0 >= taken {
+        if *slot != Inbound::Free || id.0 >= ours.streams {
             return Err(FrameError::Stream);
         }
         let left = length.unwrap_or(UNDECLARED);
-        *slot = Inbound::Open { left, allowance: window, owed: 0 };
+        *slot = Inbound::Open { left, allowance: ours.window, owed: 0 };
         Ok(())
     }
 
@@ -306,8 +303,7 @@ impl Streams {
     }
 
     /// The application has consumed `n` bytes. More than arrived counts as what arrived.
-    pub(crate) fn consumed(&mut self, id: StreamId, n: usize) {
-        let window = self.window;
+    pub(crate) fn consumed(&mut self, id: StreamId, n: usize, window: u32) {
         if let Ok(Inbound::Open { allowance, owed, .. }) = self.inbound(id) {
             let unconsumed = window.saturating_sub(*allowance).saturating_sub(*owed);
             let n = u32::try_from(n).unwrap_or(u32::MAX).min(unconsumed);
@@ -323,7 +319,7 @@ impl Streams {
     }
 
     /// The next control frame that is due. [`paid`](Self::paid) takes it off the list.
-    pub(crate) fn owed(&self) -> Option<Owed> {
+    pub(crate) fn owed(&self, window: u32) -> Option<Owed> {
         let mut slots = ids().zip(self.outbound.iter().zip(&self.inbound));
         slots.find_map(|(id, (outbound, inbound))| {
             if *outbound == Outbound::Stopped {
@@ -331,7 +327,7 @@ impl Streams {
             }
             match *inbound {
                 // Half a window at a time, so that credit costs little and never runs out needlessly.
-                Inbound::Open { owed, .. } if owed > 0 && owed >= self.window / 2 => {
+                Inbound::Open { owed, .. } if owed > 0 && owed >= window / 2 => {
                     Some(Owed::Credit(id, owed))
                 }
                 Inbound::Stopped { failure, told: false } => Some(Owed::Stop(id, failure)),
@@ -371,10 +367,11 @@ mod tests {
 
     const S: StreamId = StreamId(1);
     const WINDOW: u32 = 100;
+    const OURS: Limits = Limits { window: WINDOW, ..Limits::DESKTOP };
 
     fn receiving(length: Option<u64>) -> Streams {
-        let mut streams = Streams::new(WINDOW, MAX_STREAMS);
-        streams.begun(S, length).unwrap();
+        let mut streams = Streams::default();
+        streams.begun(S, length, &OURS).unwrap();
         streams
     }
 
@@ -389,13 +386,13 @@ mod tests {
     fn consuming_grants_half_a_window_at_a_time_and_never_more_than_arrived() {
         let mut streams = receiving(None);
         streams.chunk(S, 60).unwrap();
-        streams.consumed(S, 49);
-        assert_eq!(streams.owed(), None);
-        streams.consumed(S, 1_000_000);
-        let owed = streams.owed().unwrap();
+        streams.consumed(S, 49, WINDOW);
+        assert_eq!(streams.owed(WINDOW), None);
+        streams.consumed(S, 1_000_000, WINDOW);
+        let owed = streams.owed(WINDOW).unwrap();
         assert_eq!(owed, Owed::Credit(S, 60));
         streams.paid(owed);
-        assert_eq!(streams.owed(), None);
+        assert_eq!(streams.owed(WINDOW), None);
         assert_eq!(streams.chunk(S, 100), Ok(Chunk::Deliver));
         assert_eq!(streams.chunk(S, 1), Err(FrameError::Credit));
     }
@@ -407,7 +404,7 @@ mod tests {
         let mut streams = receiving(Some(10));
         streams.chunk(S, 9).unwrap();
         assert_eq!(streams.end(S), Err(FrameError::StreamLength));
-        let mut streams = Streams::new(WINDOW, MAX_STREAMS);
+        let mut streams = Streams::default();
         streams.begin(S, Some(10), WINDOW);
         assert_eq!(streams.sendable(S, 11), Err(SendError::StreamLength));
         assert_eq!(streams.may_end(S), Err(SendError::StreamLength));
@@ -417,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_number_is_free_only_after_done() {
-        let mut streams = Streams::new(WINDOW, MAX_STREAMS);
+        let mut streams = Streams::default();
         for n in 0..MAX_STREAMS {
             let id = streams.free(MAX_STREAMS).unwrap();
             assert_eq!(id, StreamId(n));
@@ -437,23 +434,24 @@ mod tests {
     fn a_stopped_stream_discards_what_is_under_way() {
         let mut streams = receiving(None);
         streams.stop(S, Failure::TooLarge);
-        let owed = streams.owed().unwrap();
+        let owed = streams.owed(WINDOW).unwrap();
         assert_eq!(owed, Owed::Stop(S, Failure::TooLarge));
         streams.paid(owed);
-        assert_eq!(streams.owed(), None);
+        assert_eq!(streams.owed(WINDOW), None);
         assert_eq!(streams.chunk(S, 5000), Ok(Chunk::Discard));
         assert_eq!(streams.abort(S), Ok(false));
-        streams.paid(streams.owed().unwrap());
+        streams.paid(streams.owed(WINDOW).unwrap());
         assert_eq!(streams.chunk(S, 1), Err(FrameError::Stream));
-        assert!(streams.begun(S, None).is_ok());
+        assert!(streams.begun(S, None, &OURS).is_ok());
     }
 
     #[test]
     fn more_streams_than_announced_are_refused() {
-        let mut streams = Streams::new(WINDOW, 1);
-        assert_eq!(streams.begun(StreamId(1), None), Err(FrameError::Stream));
-        assert_eq!(streams.begun(StreamId(200), None), Err(FrameError::Stream));
-        assert!(streams.begun(StreamId(0), None).is_ok());
-        assert_eq!(streams.begun(StreamId(0), None), Err(FrameError::Stream));
+        let one = Limits { streams: 1, ..OURS };
+        let mut streams = Streams::default();
+        assert_eq!(streams.begun(StreamId(1), None, &one), Err(FrameError::Stream));
+        assert_eq!(streams.begun(StreamId(200), None, &one), Err(FrameError::Stream));
+        assert!(streams.begun(StreamId(0), None, &one).is_ok());
+        assert_eq!(streams.begun(StreamId(0), None, &one), Err(FrameError::Stream));
     }
 }

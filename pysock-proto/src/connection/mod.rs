@@ -289,7 +289,7 @@ impl<C: Crypto> Connection<C> {
                 }
                 other => other.map(|_| ()),
             },
-            Phase::Open(open) => open.flush::<C>(tx, env, self.handshake_by),
+            Phase::Open(open) => open.flush::<C>(tx, &self.limits, env, self.handshake_by),
             Phase::Over(alert) => {
                 if let Some(why) = alert.take() {
                     alert::write(tx, why);

@@ -76,7 +76,7 @@ impl Open {
             role,
             remote,
             theirs: *theirs,
-            streams: Streams::new(ours.window, ours.streams),
+            streams: Streams::default(),
             owed: Owed::default(),
             idle: u64::from(ours.idle_secs.min(theirs.idle_secs)).saturating_mul(1000),
             heard: now,
@@ -182,7 +182,7 @@ impl Open {
         parts: [&[u8]; 2],
     ) -> Result<(), SendError> {
         if self.owed.welcome.is_some() {
-            self.owed.pay::<C>(&mut self.sealer, &mut self.streams, tx)?;
+            self.owed.pay_admission::<C>(&mut self.sealer, tx)?;
         }
         self.sealer.frame::<C>(tx, kind, parts, CONTROL_ROOM)
     }
@@ -190,6 +190,7 @@ impl Open {
     pub(super) fn flush<C: Crypto>(
         &mut self,
         tx: &mut Tx<'_>,
+        ours: &Limits,
         env: &Env<'_>,
         handshake_by: Instant,
     ) -> Result<(), Error> {
@@ -213,7 +214,7 @@ impl Open {
             self.pings = self.pings.wrapping_add(1);
             self.owed.ping = Some(self.pings.to_be_bytes());
         }
-        let paid = self.owed.pay::<C>(&mut self.sealer, &mut self.streams, tx);
+        let paid = self.owed.pay::<C>(&mut self.sealer, (&mut self.streams, ours.window), tx);
         match paid {
             // What found no room stays due.
             Ok(()) | Err(SendError::Full(_)) => {}
@@ -257,7 +258,7 @@ impl Open {
             let body = rx.take_frame(HEADER, len).ok_or(Error::WrongBuffer)?;
             let event = match frame::relayed(kind) {
                 Some(unit) => self.relayed(unit, body).map(Some),
-                None => frame::decode(kind, body).and_then(|frame| self.act(frame)),
+                None => frame::decode(kind, body).and_then(|frame| self.act(frame, ours)),
             };
             if let Some(event) = event.map_err(|why| Error::Frame(kind, why))? {
                 return Ok(Some(event));
@@ -302,8 +303,12 @@ impl Open {
         Ok(Event::Relay { peer, unit, bytes })
     }
 
-    fn streamed<'b>(&mut self, frame: Frame<'b>) -> Result<Option<Event<'b>>, FrameError> {
-        Ok(self.streams.act(frame)?.map(|progress| match progress {
+    fn streamed<'b>(
+        &mut self,
+        frame: Frame<'b>,
+        ours: &Limits,
+    ) -> Result<Option<Event<'b>>, FrameError> {
+        Ok(self.streams.act(frame, ours)?.map(|progress| match progress {
             Progress::Begin { stream, envelope, length } => {
                 Event::Begin { stream, envelope, length }
             }
@@ -316,7 +321,11 @@ impl Open {
     }
 
     /// The rules of the open state: whether a frame may come now, what it changes, and what the caller hears of it.
-    fn act<'b>(&mut self, frame: Frame<'b>) -> Result<Option<Event<'b>>, FrameError> {
+    fn act<'b>(
+        &mut self,
+        frame: Frame<'b>,
+        ours: &Limits,
+    ) -> Result<Option<Event<'b>>, FrameError> {
         if frame == Frame::Skipped {
             return Ok(None);
         }
@@ -382,14 +391,14 @@ impl Open {
             }
             Frame::Begin { envelope, .. } => {
                 self.check_party(envelope.party)?;
-                return self.streamed(frame);
+                return self.streamed(frame, ours);
             }
             Frame::Chunk { .. }
             | Frame::End(_)
             | Frame::Abort { .. }
             | Frame::Stop { .. }
             | Frame::Credit { .. }
-            | Frame::Done(_) => return self.streamed(frame),
+            | Frame::Done(_) => return self.streamed(frame, ours),
         }))
     }
 }

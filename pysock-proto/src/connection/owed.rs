@@ -34,11 +34,10 @@ const MOST: usize = (HEADER + 6 + control::MAX_SUITES)
 const _: () = assert!(MOST + LENGTH + crate::crypto::TAG <= CONTROL_ROOM);
 
 impl Owed {
-    /// Writes what is due, in this order, as far as there is room. What was written is no longer due.
-    pub(super) fn pay<C: Crypto>(
+    /// Writes the decision about a client, if it is due: nothing comes before it.
+    pub(super) fn pay_admission<C: Crypto>(
         &mut self,
         sealer: &mut Sealer,
-        streams: &mut Streams,
         tx: &mut Tx<'_>,
     ) -> Result<(), SendError> {
         let mut put = |kind, body: &[u8]| sealer.frame::<C>(tx, kind, [body, &[]], 0);
@@ -52,6 +51,18 @@ impl Owed {
             put(types::REFUSED, &[why.code()])?;
             self.refused = None;
         }
+        Ok(())
+    }
+
+    /// Writes what is due, in this order, as far as there is room. What was written is no longer due.
+    pub(super) fn pay<C: Crypto>(
+        &mut self,
+        sealer: &mut Sealer,
+        (streams, window): (&mut Streams, u32),
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SendError> {
+        self.pay_admission::<C>(sealer, tx)?;
+        let mut put = |kind, body: &[u8]| sealer.frame::<C>(tx, kind, [body, &[]], 0);
         if let Some(echo) = self.pong {
             put(types::PONG, &echo)?;
             self.pong = None;
@@ -60,7 +71,7 @@ impl Owed {
             put(types::PING, &number)?;
             self.ping = None;
         }
-        while let Some(owed) = streams.owed() {
+        while let Some(owed) = streams.owed(window) {
             let (kind, body) = owed.frame();
             put(kind, body.as_slice())?;
             streams.paid(owed);

@@ -70,11 +70,11 @@ impl<C: Crypto> Connection<C> {
             let unit = unit.get(..len).unwrap_or_default();
             open.put::<C>(tx, types::RELAY_HANDSHAKE, [&to.0.to_be_bytes(), unit])?;
         }
-        let mut from = 0;
+        let (window, mut from) = (peers.window(), 0);
         while let Some((at, key)) = peers.next_owing(from) {
             let Some(peer) = peers.get_mut(&key) else { break };
             let Some(to) = peer.id() else { break };
-            PeerTx::<C>::new(open, tx, peer, to).pay()?;
+            PeerTx::<C>::new(open, tx, peer, to).pay(window)?;
             from = at.saturating_add(1);
         }
         peers.owes_nothing();
@@ -203,8 +203,8 @@ impl<'a, 't, C: Crypto> PeerTx<'a, 't, C> {
     }
 
     /// Writes what the session owes.
-    fn pay(&mut self) -> Result<(), SendError> {
-        while let Some(control) = self.peer.owed() {
+    fn pay(&mut self, window: u32) -> Result<(), SendError> {
+        while let Some(control) = self.peer.owed(window) {
             self.frame(control.kind, [control.body.as_slice(), &[]])?;
             self.peer.paid(&control);
         }

@@ -167,8 +167,9 @@ impl<C: Crypto> Connection<C> {
 
     /// Says that `n` more bytes of a stream are dealt with, so that the sender may go on. Flush tells it.
     pub fn consumed(&mut self, stream: StreamId, n: usize) {
+        let window = self.limits.window;
         if let Ok(open) = self.opened() {
-            open.streams.consumed(stream, n);
+            open.streams.consumed(stream, n, window);
         }
     }
 

@@ -1,5 +1,7 @@
 //! One other client: the session with it, and the count of messages that outlives sessions.
 
+use core::num::NonZeroU32;
+
 use super::{
     event::PeerEvent,
     half::HalfOpen,
@@ -12,7 +14,7 @@ use crate::{
     noise::Role,
     stream::Streams,
     time::Instant,
-    wire::inner::{self, RECORD_HEADER, Received, Terms},
+    wire::inner::{self, RECORD_HEADER, Received, Takes, Terms},
 };
 
 /// Age at which a session should be replaced, in milliseconds; its initiator is the one to do it, unless that does
@@ -29,19 +31,19 @@ const MOST_DOUBLINGS: u8 = 6;
 pub struct Peer {
     pub(super) key: PublicKey,
     /// Its number at the present server; `None` until the server has named it since the connection began.
-    pub(super) id: Option<PeerId>,
+    id: Option<NonZeroU32>,
     pub(super) session: Session,
     /// What still arrives in the session before.
     old: Option<Receiving>,
     /// Streams go on in the present session.
     continued: bool,
-    pub(super) theirs: Terms,
+    pub(super) theirs: Takes,
     pub(super) streams: Streams,
     pub(super) counts: Counts,
     /// Records that this side sent in the session before.
     pub(super) sent_before: u32,
     since: Instant,
-    /// No new attempt before then, on either side's initiative.
+    /// No new attempt before then, on either side's initiative; of a session that is closing, its end.
     retry_at: Instant,
     failures: u8,
     initiator: bool,
@@ -59,8 +61,6 @@ pub(super) struct Counts {
     told: Received,
     /// Begun by the other side, as far as this side knows, and how many of them never arrived.
     pub(super) received: Received,
-    /// What the other side was told last.
-    said: u32,
 }
 
 /// Frames and records that are due.
@@ -92,28 +92,23 @@ enum State {
     Open,
     /// Something was or may be lost, so streams cannot go on: only a new handshake helps.
     Broken,
-    /// This side has closed, and waits until then for the answer.
-    Closing(Instant),
+    /// This side has closed, and waits for the answer.
+    Closing,
     /// Over; the answer to the other side's close may be due.
     Over,
 }
 
 impl Peer {
     /// The first session with a client.
-    pub(super) fn new(
-        half: &HalfOpen,
-        session: Session,
-        theirs: Terms,
-        (window, streams): (u32, u8),
-    ) -> Self {
+    pub(super) fn new(half: &HalfOpen, session: Session) -> Self {
         Peer {
             key: half.peer.key,
-            id: Some(half.peer.id),
+            id: None,
             session,
             old: None,
             continued: false,
-            theirs,
-            streams: Streams::new(window, streams),
+            theirs: half.ours.takes,
+            streams: Streams::default(),
             counts: Counts::default(),
             sent_before: 0,
             since: Instant::default(),
@@ -127,25 +122,20 @@ impl Peer {
     }
 
     /// Begins the session that a handshake has made; `before` is whether this client was known before it.
-    pub(super) fn begin(
-        &mut self,
-        half: &HalfOpen,
-        before: bool,
-        (window, streams): (u32, u8),
-        now: Instant,
-    ) {
-        let resumed = before && half.ours.previous == self.theirs.previous;
-        self.continued = resumed && half.ours.continues && self.theirs.continues;
+    pub(super) fn begin(&mut self, half: &HalfOpen, theirs: &Terms, before: bool, now: Instant) {
+        let resumed = before && half.ours.previous == theirs.previous;
+        self.continued = resumed && half.ours.continues && theirs.continues;
         if !resumed {
             self.news.unknown = self.news.unknown.wrapping_add(self.counts.unknown());
             self.counts = Counts::default();
             (self.old, self.sent_before) = (None, 0);
         }
         if !self.continued {
-            self.streams = Streams::new(window, streams);
+            self.streams = Streams::default();
             self.news.reset = before;
         }
-        (self.id, self.since) = (Some(half.peer.id), now);
+        self.is_called(half.peer.id);
+        (self.theirs, self.since) = (theirs.takes, now);
         (self.retry_at, self.failures) = (now.after_millis(FIRST_WAIT / 8), 0);
         self.initiator = half.role == Role::Initiator;
         // The first record of an initiator lets the responder go on; the responder's says what it has.
@@ -157,10 +147,10 @@ impl Peer {
     }
 
     /// Puts a new session in the place of the present one, of which only the receiving half is kept.
-    pub(super) fn replace(&mut self, session: Session, theirs: Terms) {
+    pub(super) fn replace(&mut self, session: Session) {
         self.sent_before = self.session.sent;
         let old = core::mem::replace(&mut self.session, session);
-        (self.old, self.theirs) = (Some(old.into_receiving()), theirs);
+        self.old = Some(old.into_receiving());
     }
 
     /// Opens a record of the present session or of the one before.
@@ -208,6 +198,11 @@ impl Peer {
         true
     }
 
+    /// The server calls it so now.
+    pub(super) fn is_called(&mut self, id: PeerId) {
+        self.id = NonZeroU32::new(id.0);
+    }
+
     /// Nothing of the session before can come any more.
     pub(super) fn retire(&mut self) {
         self.old = None;
@@ -236,7 +231,7 @@ impl Peer {
     pub(super) fn counted(&mut self) {
         let counts = &mut self.counts;
         counts.received.next = counts.received.next.wrapping_add(1);
-        if counts.received.next.wrapping_sub(counts.said) >= TELL_EVERY {
+        if counts.received.next.is_multiple_of(TELL_EVERY) {
             self.due.received = true;
         }
     }
@@ -244,7 +239,6 @@ impl Peer {
     /// The other side was told what has arrived.
     pub(super) fn said_received(&mut self) {
         self.due.received = false;
-        self.counts.said = self.counts.received.next;
     }
 
     /// The other side tells what it has.
@@ -290,13 +284,13 @@ impl Peer {
     pub(super) fn close(&mut self, why: CloseReason, until: Instant) {
         if matches!(self.state, State::Open | State::Opening { .. } | State::Broken) {
             self.due.close = Some(why);
-            self.state = State::Closing(until);
+            (self.state, self.retry_at) = (State::Closing, until);
         }
     }
 
     /// The other side has closed, or answered.
     pub(super) fn closed(&mut self, why: CloseReason) {
-        if !matches!(self.state, State::Closing(_)) {
+        if self.state != State::Closing {
             self.due.close = Some(CloseReason::Answered);
         }
         self.state = State::Over;
@@ -316,7 +310,7 @@ impl Peer {
 
     /// A close that was not answered in time.
     pub(super) fn give_up(&mut self, now: Instant) {
-        if matches!(self.state, State::Closing(until) if now >= until) {
+        if self.state == State::Closing && now >= self.retry_at {
             self.due.close = None;
             self.state = State::Over;
             self.news.unknown = self.news.unknown.wrapping_add(self.counts.unknown());
@@ -336,7 +330,7 @@ impl Peer {
 
     /// Its number at the present server, once that is known.
     pub fn id(&self) -> Option<PeerId> {
-        self.id
+        self.id.map(|id| PeerId(id.get()))
     }
 
     /// Whether records may still leave: also the last ones.
@@ -374,7 +368,7 @@ impl Peer {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Closing(until) => Some(until),
+            State::Closing => Some(self.retry_at),
             _ => self.wanted_at(),
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     directory::PeerInfo,
     error::{CloseReason, FrameError, PeerError},
     key::PublicKey,
+    limits::Limits,
     message::{Envelope, Party, Unit},
     store::Store,
     stream::Progress,
@@ -69,7 +70,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             return None;
         };
-        peer.id = Some(from.id);
+        peer.is_called(from.id);
         let frames = accept(peer, &record, present);
         self.owing = true;
         frames
@@ -114,6 +115,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         if let Some(event) = incoming.first.take() {
             return Some(event);
         }
+        let ours = self.limits;
         let peer = self.get_mut(&incoming.from)?;
         loop {
             if let Some(news) = peer.news() {
@@ -123,7 +125,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             let event = frame::split(incoming.rest).and_then(|(kind, len)| {
                 let (head, rest) = incoming.rest.split_at(HEADER.saturating_add(len));
                 incoming.rest = rest;
-                act(peer, kind, head.get(HEADER..).unwrap_or_default(), incoming.streams)
+                let body = head.get(HEADER..).unwrap_or_default();
+                act(peer, kind, body, incoming.streams.then_some(&ours))
             });
             match event {
                 Ok(Some(event)) => return Some(event),
@@ -157,12 +160,13 @@ fn accept<'b>(peer: &mut Peer, record: &Opened<'b>, present: bool) -> Option<(&'
     Some((from.0, peer.streams_count(present)))
 }
 
-/// The rules of a session's frames: what a frame changes, and what the caller hears of it.
+/// The rules of a session's frames: what a frame changes, and what the caller hears of it. Without limits, the streams
+/// it may belong to are over.
 fn act<'b>(
     peer: &mut Peer,
     kind: u8,
     body: &'b [u8],
-    streams: bool,
+    streams: Option<&Limits>,
 ) -> Result<Option<PeerEvent<'b>>, FrameError> {
     if peer.is_deaf() {
         return Ok(None);
@@ -204,14 +208,14 @@ fn act<'b>(
         }
         _ => {}
     }
-    if !streams {
+    let Some(ours) = streams else {
         // It belongs to streams that are over on this side; the message is as good as lost.
         if matches!(decoded, Frame::Begin { .. }) {
             peer.misses(1);
         }
         return Ok(None);
-    }
-    Ok(peer.streams.act(decoded)?.map(|progress| match progress {
+    };
+    Ok(peer.streams.act(decoded, ours)?.map(|progress| match progress {
         Progress::Begin { stream, envelope, length } => {
             let (channel, kind) = (envelope.channel.0, envelope.kind);
             PeerEvent::Begin { stream, channel, kind, length }

@@ -48,7 +48,7 @@ use crate::{
     noise::Role,
     store::{Fixed, Store},
     time::Instant,
-    wire::inner::{self, Attempt, Terms},
+    wire::inner::{self, Attempt, Takes, Terms},
 };
 use half::{Stage, Undecided};
 
@@ -165,14 +165,15 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     /// The server has named a client: by announcing it, or in answer to a question.
     pub fn named(&mut self, peer: &PeerInfo) {
         if let Some(known) = self.get_mut(&peer.key) {
-            known.id = Some(peer.id);
+            known.is_called(peer.id);
         }
     }
 
     /// The server did not pass something on. Ends an attempt with that peer; a session it ends not, but it wants a
     /// new handshake.
     pub fn unreachable(&mut self, id: PeerId, why: Failure) -> Option<(PublicKey, PeerError)> {
-        if let Some(peer) = self.sessions.as_mut_slice().iter_mut().find(|peer| peer.id == Some(id))
+        if let Some(peer) =
+            self.sessions.as_mut_slice().iter_mut().find(|peer| peer.id() == Some(id))
         {
             peer.breaks();
         }
@@ -198,8 +199,9 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 
     /// Says that `n` more bytes of a stream are dealt with.
     pub fn consumed(&mut self, key: &PublicKey, stream: StreamId, n: usize) {
+        let window = self.limits.window;
         if let Some(peer) = self.get_mut(key) {
-            peer.streams.consumed(stream, n);
+            peer.streams.consumed(stream, n, window);
             self.owing = true;
         }
     }
@@ -263,14 +265,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             None => (0, false, [0; 8]),
         };
-        Terms {
-            unit: inner::longest_unit(&self.limits),
-            window,
-            streams,
-            label,
-            continues,
-            previous,
-        }
+        let takes = Takes { unit: inner::longest_unit(&self.limits), window, streams };
+        Terms { takes, label, continues, previous }
     }
 
     /// Puts the session of the complete handshake at `at` in place.
@@ -278,7 +274,6 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let mut half = self.halves.remove(at).ok_or(PeerError::Handshake)?;
         let (session, theirs) = half.take_session::<C>().ok_or(PeerError::Handshake)?;
         let key = half.peer.key;
-        let takes = (self.limits.window, self.limits.streams);
         match self.place(&key) {
             // Another handshake was faster, and this one follows a session that is no more.
             Ok(at)
@@ -292,14 +287,14 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             Ok(at) => {
                 if let Some(peer) = self.sessions.as_mut_slice().get_mut(at) {
-                    peer.replace(session, theirs);
-                    peer.begin(&half, true, takes, now);
+                    peer.replace(session);
+                    peer.begin(&half, &theirs, true, now);
                 }
             }
             Err(_) if half.ours.previous != [0; 8] => return Err(PeerError::Handshake),
             Err(at) => {
-                let mut peer = Peer::new(&half, session, theirs, takes);
-                peer.begin(&half, false, takes, now);
+                let mut peer = Peer::new(&half, session);
+                peer.begin(&half, &theirs, false, now);
                 self.sessions.insert(at, peer).map_err(|_| PeerError::Full)?;
             }
         }

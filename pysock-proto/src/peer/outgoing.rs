@@ -74,13 +74,13 @@ impl Peer {
     }
 
     /// The next control frame that is due; [`paid`](Self::paid) says that it was written.
-    pub(crate) fn owed(&self) -> Option<Control> {
+    pub(crate) fn owed(&self, window: u32) -> Option<Control> {
         let mut body = Writer::new();
         if self.due.received {
             body.put(&self.counts.received.encode());
             return Some(Control { kind: types::RECEIVED, body, of: None });
         }
-        if let Some(owed) = self.streams.owed() {
+        if let Some(owed) = self.streams.owed(window) {
             let (kind, frame) = owed.frame();
             body.put(frame.as_slice());
             return Some(Control { kind, body, of: Some(owed) });
@@ -116,9 +116,14 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     /// The first session that owes the other side something that can leave now, from the `from`th on.
     pub(crate) fn next_owing(&self, from: usize) -> Option<(usize, PublicKey)> {
         let mut sessions = self.sessions.as_slice().iter().enumerate().skip(from);
-        let owing = |peer: &Peer| peer.due.record || peer.owed().is_some();
+        let owing = |peer: &Peer| peer.due.record || peer.owed(self.limits.window).is_some();
         let (at, peer) = sessions.find(|(_, peer)| peer.may_seal() && owing(peer))?;
         Some((at, peer.key))
+    }
+
+    /// What this side grants each stream.
+    pub(crate) fn window(&self) -> u32 {
+        self.limits.window
     }
 
     /// Whether anything may be due.

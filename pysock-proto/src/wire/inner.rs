@@ -57,14 +57,20 @@ pub(crate) fn longest_unit(limits: &Limits) -> u16 {
     limits.record.max(MIN_RECORD).saturating_sub(AROUND)
 }
 
-/// What one side of a session takes, and how it knows the session before.
+/// What one side of a session takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct Takes {
     /// Longest unit, in bytes.
     pub(crate) unit: u16,
     /// Credit of each stream.
     pub(crate) window: u32,
     pub(crate) streams: u8,
+}
+
+/// What one side of a session takes, and how it knows the session before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Terms {
+    pub(crate) takes: Takes,
     /// What the other side shall call this session.
     pub(crate) label: u8,
     /// Whether streams under way go on: nothing is known to be lost.
@@ -89,7 +95,8 @@ const CONTINUES: u8 = 0x01;
 
 impl Hello {
     pub(crate) fn encode(&self) -> Writer<HELLO_MAX> {
-        let Terms { unit, window, streams, label, continues, previous } = self.terms;
+        let Terms { takes: Takes { unit, window, streams }, label, continues, previous } =
+            self.terms;
         let mut out = Writer::new();
         out.put(&unit.to_be_bytes()).put(&window.to_be_bytes());
         out.put(&[streams, label, u8::from(continues)]).put(&previous);
@@ -114,7 +121,8 @@ impl Hello {
         let (name, expected) = (name()?, name()?);
         let fits = unit >= MIN_RECORD - AROUND && (streams == 0 || window >= MIN_RECORD.into());
         let continues = flags & CONTINUES != 0;
-        let terms = Terms { unit, window, streams, label, continues, previous };
+        let takes = Takes { unit, window, streams };
+        let terms = Terms { takes, label, continues, previous };
         fits.then_some(Hello { terms, name, expected })
     }
 }
@@ -155,14 +163,8 @@ mod tests {
     #[test]
     fn a_hello_round_trips_and_cut_short_is_none() {
         let name = Name::new(core::str::from_utf8(&[b'n'; 32]).unwrap()).unwrap();
-        let terms = Terms {
-            unit: 489,
-            window: 1024,
-            streams: 1,
-            label: 7,
-            continues: true,
-            previous: [9; 8],
-        };
+        let takes = Takes { unit: 489, window: 1024, streams: 1 };
+        let terms = Terms { takes, label: 7, continues: true, previous: [9; 8] };
         let hello = Hello { terms, name, expected: name };
         let bytes = hello.encode();
         assert_eq!(bytes.as_slice().len(), HELLO_MAX);
