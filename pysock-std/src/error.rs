@@ -90,7 +90,7 @@ pub enum Error {
         "{}\nThis may be an attack: the server, or somebody through it, pretends to be {name}. Or {name} was \
          installed anew. Nothing was sent to the new key, and the old one stays pinned.\n\
          Compare the fingerprints with {name} by voice or in person, not through this server; \
-         `pysock fingerprint` shows {name} its own. Only if the offered one is right: {}",
+         `pysock fingerprint` shows {name} its own. Only if the offered one is right, {}",
         changed(name.as_str(), expected, Some(offered)),
         replace_remedy(name, offered, state.as_deref())
     )]
@@ -212,8 +212,8 @@ fn unknown(who: &str, key: &PublicKey) -> String {
 fn changed(who: &str, expected: &PublicKey, offered: Option<&PublicKey>) -> String {
     let shown = |key: &PublicKey| format!("{key}\n           ({})", fingerprint(key));
     let expected = shown(expected);
-    let offered = offered
-        .map_or_else(|| "unknown (it answers no first contact either)".into(), |key| shown(key));
+    let offered =
+        offered.map_or_else(|| "unknown (it answers no first contact either)".into(), shown);
     format!("THE KEY OF {who} HAS CHANGED.\n  expected {expected}\n  offered  {offered}")
 }
 
@@ -238,7 +238,7 @@ fn add_remedy(name: &Name, key: &PublicKey, state: Option<&Path>) -> String {
 /// What to do if the new key of a peer is right.
 fn replace_remedy(name: &Name, key: &PublicKey, state: Option<&Path>) -> String {
     match state {
-        Some(_) => format!("\n\n    {}", trust_line("replace", name, key, state)),
+        Some(_) => format!("run\n\n    {}", trust_line("replace", name, key, state)),
         None => "restart the program, which remembers no peers beyond its end".into(),
     }
 }

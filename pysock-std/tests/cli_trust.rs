@@ -18,21 +18,6 @@ fn key(folder: &Path) -> (String, String) {
     (text("public_key"), text("fingerprint"))
 }
 
-/// The arguments in a line that an error shows, as a shell would split it. Quotes are all that occurs.
-fn told(ran: &Ran, command: &str) -> Vec<String> {
-    let start = ran.stderr.find(command).unwrap_or_else(|| panic!("no {command:?}: {ran:?}"));
-    let line = ran.stderr[start..].lines().next().unwrap();
-    let (mut words, mut quoted) = (vec![String::new()], false);
-    for c in line.trim().chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().unwrap().push(c),
-        }
-    }
-    words.split_off(1)
-}
-
 fn run_told(folder: &Path, args: &[String]) -> Ran {
     run(folder, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }

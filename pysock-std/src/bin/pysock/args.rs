@@ -100,8 +100,8 @@ Examples:
     Clients(To),
     /// Show who is connected, and whose key this program has pinned
     #[command(after_help = "\
-The names and keys are what the server says. A key that is pinned is proved when the client is talked to.
-Before you pin a new one, compare its fingerprint with its owner by voice or in person.
+Names and keys are what the server says: that a key is pinned does not prove that its owner is
+connected. Before you pin a new one, compare its fingerprint with its owner by voice or in person.
 
 Examples:
   pysock peers
@@ -119,8 +119,8 @@ Examples:
     Fingerprint(Fingerprint),
     /// Pin the keys of peers, which are other clients
     #[command(after_help = "\
-A peer is known by a label here and by its key; what the server calls it proves nothing. It works without a
-connection, on the state file.
+A peer is known by its key, and by the name under which it is pinned here; what the server calls
+it proves nothing. It works without a connection, on the state file.
 
 Examples:
   pysock trust list
@@ -309,8 +309,8 @@ Examples:
     Add(Peer),
     /// Forget a peer
     #[command(after_help = "\
-With `peers: accept-new`, whoever the server calls by this name next is trusted. If the peer has a new key, and you
-know it, `pysock trust replace` leaves no such gap.
+With `peers: accept-new`, whoever the server calls by this name next is trusted. If you know the
+new key of the peer, `pysock trust replace` leaves no such gap.
 
 Examples:
   pysock trust remove kitchen
@@ -321,8 +321,8 @@ Examples:
     },
     /// Accept another key of a pinned peer
     #[command(after_help = "\
-Do this only when you have compared the fingerprint of the new key with its owner by voice or in person: a
-changed key may be an attack by the server or somebody else.
+Do this only when you have compared the fingerprint of the new key with its owner by voice or in
+person: a changed key may be an attack by the server or somebody else.
 
 Examples:
   pysock trust replace kitchen pysock1...
