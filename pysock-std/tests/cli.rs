@@ -98,19 +98,6 @@ fn a_client_and_its_server_recognise_each_other_after_a_restart() {
     assert_eq!(server.line(), "[test] a: hello");
 }
 
-/// Words as a shell would split them: quotes are all that occurs.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut quoted) = (vec![String::new()], false);
-    for c in line.trim().chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().unwrap().push(c),
-        }
-    }
-    words
-}
-
 #[test]
 fn a_changed_server_key_is_refused_until_it_is_forgotten_as_told() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -132,8 +119,7 @@ fn a_changed_server_key_is_refused_until_it_is_forgotten_as_told() {
     for text in ["HAS CHANGED", old.text().trim(), new.text().trim(), "Nothing was sent"] {
         assert!(refused.stderr.contains(text), "{text}: {refused:?}");
     }
-    let told = refused.stderr.split_once("pysock forget ").unwrap().1.lines().next().unwrap();
-    let told = words(&format!("forget {told}"));
+    let told = told(&refused, "pysock forget ");
     let told: Vec<&str> = told.iter().map(String::as_str).collect();
     let forgot = run(ours.path(), &told).code(0);
     assert!(forgot.text().contains(&format!("forgot {at}")), "{forgot:?}");
@@ -216,7 +202,7 @@ fn every_command_explains_itself_by_example() {
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|w| !w.is_empty()))
         .filter(|command| *command != "help")
         .collect();
-    assert_eq!(commands.len(), 10, "{commands:?}");
+    assert_eq!(commands.len(), 13, "{commands:?}");
     for command in commands {
         let help = run(folder.path(), &[command, "--help"]).code(0);
         let example = format!("pysock {command}");

@@ -158,14 +158,37 @@ fn every_client_option_is_read() {
     let peer = PublicKey([3; 32]);
     let config = client(format!(
         "name: \"007\"\nserver: example.org\ntrust: pin\nserver_key: {peer}\n\
-         remember_server: false\nreconnect: false\nqueue_bytes: 2048\n"
+         remember_server: false\npeers: ask\nreconnect: false\nqueue_bytes: 2048\n"
     ))
     .unwrap();
     assert_eq!(config.name.unwrap().as_str(), "007");
     assert_eq!(config.server.as_deref(), Some("example.org"));
     assert_eq!((config.trust, config.server_key), (Trust::Pin, Some(peer)));
+    assert_eq!(config.peers, Trust::Ask);
     assert!(!config.remember_server && !config.reconnect);
     assert_eq!(config.queue_bytes, 2048);
+}
+
+#[test]
+fn the_policy_for_peers_is_its_own_and_has_the_words_of_that_for_servers() {
+    let default = client("").unwrap();
+    assert_eq!((default.trust, default.peers), (Trust::AcceptNew, Trust::AcceptNew));
+    for (word, policy) in
+        [("pin", Trust::Pin), ("accept-new", Trust::AcceptNew), ("ask", Trust::Ask)]
+    {
+        let config = client(format!("peers: {word}\n")).unwrap();
+        assert_eq!((config.trust, config.peers), (Trust::AcceptNew, policy));
+        let config = client(format!("trust: {word}\n")).unwrap();
+        assert_eq!((config.trust, config.peers), (policy, Trust::AcceptNew));
+    }
+    for bad in ["yes", "accept", "Pin", "true", "[pin]", "{anna: pin}", "accept-all"] {
+        let error = client(format!("debug: true\npeers: {bad}\n")).expect_err(bad);
+        let ConfigError::Yaml { line, .. } = &error else { panic!("{bad}: {error}") };
+        assert_eq!(*line, 2, "{bad}: {error}");
+        let report = error.to_string();
+        assert!(report.contains("`pin` or `accept-new` or `ask`"), "{bad}: {report}");
+    }
+    assert!(server("peers: pin\n").is_err(), "a server has no peers");
 }
 
 #[test]

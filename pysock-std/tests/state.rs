@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command, thread};
 use pysock_proto::{Name, PublicKey};
 use pysock_std::{
     FileError,
-    state::{State, StateError, StateFile},
+    state::{AlreadyBound, MAX_PEERS, NotPinned, State, StateError, StateFile},
 };
 
 fn key(n: u8) -> PublicKey {
@@ -22,8 +22,8 @@ fn fill(path: &Path) -> State {
         s.pin_server("LocalHost", 1234, key(1), &[1, 2])?;
         s.pin_server("[::1]", 1234, key(2), &[])?;
         s.bind_name(name("kitchen"), key(3), 1_764_000_000)?;
-        s.pin_peer(name("cellar"), key(4))?;
-        s.use_invitation([5; 8], key(6))
+        s.use_invitation([5; 8], key(6))?;
+        s.pin_peer(name("cellar"), key(4))
     })
     .unwrap()
     .unwrap();
@@ -50,16 +50,75 @@ fn what_is_remembered_comes_back() {
 fn nothing_is_ever_rebound() {
     let mut state = State::default();
     for k in [1, 2] {
-        let expected = |result: Result<(), pysock_std::state::AlreadyBound>| match k {
+        let expected = |result: Result<(), AlreadyBound>| match k {
             1 => assert!(result.is_ok()),
             _ => assert_eq!(result.unwrap_err().key, key(1)),
         };
         expected(state.pin_server("a", 1, key(k), &[1]));
         expected(state.bind_name(name("a"), key(k), 0));
-        expected(state.pin_peer(name("a"), key(k)));
+        expected(state.pin_peer(name("a"), key(k)).map_err(|error| match error {
+            NotPinned::OtherKey(bound) => bound,
+            other => panic!("{other}"),
+        }));
         expected(state.use_invitation([0; 8], key(k)));
     }
     assert_eq!(state.server("a", 1).unwrap().key, key(1));
+}
+
+#[test]
+fn pinned_peers_are_found_forgotten_and_replaced_only_explicitly() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    fill(&path);
+    let file = StateFile::open(&path).unwrap();
+    let (cellar, attic, vault) = (name("cellar"), name("attic"), name("vault"));
+    file.update(|s| s.pin_peer(vault, key(4))).unwrap().unwrap();
+    let state = file.read().unwrap();
+    assert_eq!((state.peer(&cellar), state.peer(&attic)), (Some(key(4)), None));
+    assert_eq!(state.peer_label(&key(4)), Some(cellar), "the first of its labels");
+    assert_eq!(state.peer_label(&key(5)), None);
+
+    let refused = file.update(|s| s.pin_peer(cellar, key(5))).unwrap().unwrap_err();
+    assert_eq!(refused, NotPinned::OtherKey(AlreadyBound { key: key(4) }));
+    assert!(refused.to_string().contains(&key(4).to_string()), "{refused}");
+    assert_eq!(file.read().unwrap(), state);
+
+    assert_eq!(file.update(|s| s.replace_peer(&attic, key(5))).unwrap(), None);
+    assert_eq!(file.read().unwrap(), state, "replacing is no way to pin");
+    assert_eq!(file.update(|s| s.replace_peer(&cellar, key(5))).unwrap(), Some(key(4)));
+    let state = file.read().unwrap();
+    assert_eq!(state.peer(&cellar), Some(key(5)));
+    assert_eq!(state.peer_label(&key(4)), Some(vault));
+
+    assert_eq!(file.update(|s| s.forget_peer(&attic)).unwrap(), None);
+    assert_eq!(file.update(|s| s.forget_peer(&cellar)).unwrap(), Some(key(5)));
+    let state = file.read().unwrap();
+    assert_eq!((state.peer(&cellar), state.peer_label(&key(5))), (None, None));
+}
+
+#[test]
+fn pinned_peers_are_bounded() {
+    let mut state = State::default();
+    for n in 0..MAX_PEERS {
+        state.pin_peer(name(&n.to_string()), key(1)).unwrap();
+    }
+    let full = state.pin_peer(name("more"), key(1)).unwrap_err();
+    assert_eq!(full, NotPinned::Full);
+    assert!(full.to_string().contains("65536") && full.to_string().contains("remove"), "{full}");
+    state.pin_peer(name("0"), key(1)).expect("it is pinned already");
+    assert!(matches!(state.pin_peer(name("0"), key(2)), Err(NotPinned::OtherKey(_))));
+    assert_eq!(state.replace_peer(&name("0"), key(2)), Some(key(1)));
+    state.forget_peer(&name("0"));
+    state.pin_peer(name("more"), key(1)).expect("there is room again");
+    // As many as may be pinned can be stored, too, and the labels may be as long as they like.
+    state.peers.clear();
+    for n in 0..MAX_PEERS {
+        state.pin_peer(name(&format!("{n:032}")), key(1)).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = StateFile::open(folder.path().join("state")).unwrap();
+    file.update(|s| s.clone_from(&state)).unwrap();
+    assert_eq!(file.read().unwrap(), state);
 }
 
 #[test]

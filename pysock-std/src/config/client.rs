@@ -14,16 +14,21 @@ use super::{
     table::{Table, table},
 };
 
-/// What a client does about a server whose key it does not know. A *changed* key is always refused.
+/// What a client does about a server or a peer whose key it does not know. A *changed* key is always refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Refuse it: the key must be configured or remembered.
     Pin,
-    /// Accept it, and remember it if [`ClientConfig::remember_server`] says so.
+    /// Accept it, and from then on only this key: trust on first use. A server is remembered if
+    /// [`ClientConfig::remember_server`] says so.
     AcceptNew,
     /// Ask the program.
     Ask,
 }
+
+/// The policies as a configuration says them.
+const TRUST: OneOf<Trust> =
+    OneOf(&[("pin", Trust::Pin), ("accept-new", Trust::AcceptNew), ("ask", Trust::Ask)]);
 
 table! {
     /// Everything a client needs to know.
@@ -39,15 +44,14 @@ table! {
         /// The server's TCP port. Default 1234.
         port: u16 = 1234, Whole { min: 1, max: u16::MAX };
         /// What to do about a server that is not known yet. Default: accept it.
-        trust: Trust = Trust::AcceptNew, OneOf(&[
-            ("pin", Trust::Pin),
-            ("accept-new", Trust::AcceptNew),
-            ("ask", Trust::Ask),
-        ]);
+        trust: Trust = Trust::AcceptNew, TRUST;
         /// The server's key, if it is known beforehand. No other one is then accepted.
         server_key: Option<PublicKey> = None, Maybe(PUBLIC_KEY);
         /// Whether to remember the key of an accepted server. Default true.
         remember_server: bool = true, Flag;
+        /// What to do about another client that is not known yet, before anything is encrypted for it alone.
+        /// Default: accept it, and pin its key.
+        peers: Trust = Trust::AcceptNew, TRUST;
         /// How long TCP connect and handshake may take together. Default 10 s.
         timeout: Duration = Duration::from_secs(10), Seconds;
         /// Whether to connect again when a connection breaks. Default true.

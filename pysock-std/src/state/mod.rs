@@ -20,6 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod peers;
 mod text;
 
 use std::{
@@ -30,6 +31,7 @@ use std::{
 
 use pysock_proto::{Name, PublicKey};
 
+pub use self::peers::{MAX_PEERS, NotPinned};
 use crate::file::{self, FileError, Step};
 
 /// Far more than a hundred thousand lines need.
@@ -42,7 +44,7 @@ pub struct State {
     pub servers: BTreeMap<String, KnownServer>,
     /// Names that this server has given away.
     pub names: BTreeMap<Name, NameBinding>,
-    /// Peers this client recognises, by the name they go under here.
+    /// Peers this client recognises, by the label they go under here: at most [`MAX_PEERS`].
     pub peers: BTreeMap<Name, PublicKey>,
     /// Invitations that are used up: the hint of the pre-shared key, and the key it admitted.
     pub invitations: BTreeMap<[u8; 8], PublicKey>,
@@ -121,14 +123,6 @@ impl State {
     /// The name that a key owns. Looks at every name.
     pub fn name_of(&self, key: &PublicKey) -> Option<Name> {
         self.names.iter().find(|(_, binding)| binding.key == *key).map(|(name, _)| *name)
-    }
-
-    /// Remembers a peer.
-    ///
-    /// # Errors
-    /// [`AlreadyBound`] if another key is pinned under this name.
-    pub fn pin_peer(&mut self, name: Name, key: PublicKey) -> Result<(), AlreadyBound> {
-        bind(&mut self.peers, name, key, |pinned| *pinned, key).map(|_| ())
     }
 
     /// Uses an invitation up, in favour of `key`. The same key may come back with it.

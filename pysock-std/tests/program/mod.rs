@@ -159,6 +159,21 @@ pub fn run_with(folder: &Path, args: &[&str], stdin: Option<Vec<u8>>) -> Ran {
     Ran { code, stdout: stdout.join().unwrap(), stderr }
 }
 
+/// The arguments in a line that an error shows, as a shell would split it. Quotes are all that occurs.
+pub fn told(ran: &Ran, command: &str) -> Vec<String> {
+    let start = ran.stderr.find(command).unwrap_or_else(|| panic!("no {command:?}: {ran:?}"));
+    let line = ran.stderr[start..].lines().next().unwrap();
+    let (mut words, mut quoted) = (vec![String::new()], false);
+    for c in line.trim().chars() {
+        match c {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.split_off(1)
+}
+
 /// A server, and where it listens.
 pub fn serve(folder: &Path, args: &[&str]) -> (Running, String) {
     let mut all = vec!["serve", "--listen", "127.0.0.1:0"];

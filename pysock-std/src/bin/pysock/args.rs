@@ -98,7 +98,37 @@ Examples:
   pysock clients --server example.org
   pysock clients --json --config observer.yaml")]
     Clients(To),
-    /// Show the servers and names that are remembered
+    /// Show who is connected, and whose key this program has pinned
+    #[command(after_help = "\
+Names and keys are what the server says: that a key is pinned does not prove that its owner is
+connected. Before you pin a new one, compare its fingerprint with its owner by voice or in person.
+
+Examples:
+  pysock peers
+  pysock peers example.org:1234 --name kitchen
+  pysock peers --json --config observer.yaml")]
+    Peers(Peers),
+    /// Show the own key and fingerprint, or those of a pinned peer, for reading aloud
+    #[command(after_help = "\
+It works without a connection, and makes no key: the first connection does, or `pysock keygen`.
+
+Examples:
+  pysock fingerprint
+  pysock fingerprint --config kitchen.yaml
+  pysock fingerprint --of kitchen")]
+    Fingerprint(Fingerprint),
+    /// Pin the keys of peers, which are other clients
+    #[command(after_help = "\
+A peer is known by its key, and by the name under which it is pinned here; what the server calls
+it proves nothing. It works without a connection, on the state file.
+
+Examples:
+  pysock trust list
+  pysock trust add kitchen pysock1...
+  pysock trust replace kitchen pysock1...
+  pysock trust remove kitchen")]
+    Trust(Trust),
+    /// Show the servers, peers and names that are remembered
     #[command(after_help = "\
 Examples:
   pysock known
@@ -231,6 +261,81 @@ pub(crate) struct Forget {
     /// The state file [default: that of the configuration]
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Peers {
+    /// The server, as with --server
+    #[arg(value_name = "HOST:PORT", value_parser = address, conflicts_with = "server")]
+    pub(crate) address: Option<Address>,
+    #[command(flatten)]
+    pub(crate) to: To,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Fingerprint {
+    /// Show those of this peer, or of this key
+    #[arg(long, value_name = "NAME|KEY", value_parser = client)]
+    pub(crate) of: Option<String>,
+    /// The state file in which the peer is pinned [default: that of the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Trust {
+    /// The state file [default: that of the configuration]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) what: TrustCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum TrustCommand {
+    /// Show the pinned peers
+    #[command(after_help = "\
+Examples:
+  pysock trust list
+  pysock trust list --state client.state --json")]
+    List,
+    /// Pin the key of a peer
+    #[command(after_help = "\
+A name that has another key is refused; see `pysock trust replace --help`.
+
+Examples:
+  pysock trust add kitchen pysock1...
+  pysock trust add kitchen pysock1... --state client.state")]
+    Add(Peer),
+    /// Forget a peer
+    #[command(after_help = "\
+With `peers: accept-new`, whoever the server calls by this name next is trusted. If you know the
+new key of the peer, `pysock trust replace` leaves no such gap.
+
+Examples:
+  pysock trust remove kitchen
+  pysock trust remove kitchen --state client.state")]
+    Remove {
+        /// The name it is pinned under
+        name: Name,
+    },
+    /// Accept another key of a pinned peer
+    #[command(after_help = "\
+Do this only when you have compared the fingerprint of the new key with its owner by voice or in
+person: a changed key may be an attack by the server or somebody else.
+
+Examples:
+  pysock trust replace kitchen pysock1...
+  pysock trust replace kitchen pysock1... --state client.state")]
+    Replace(Peer),
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Peer {
+    /// The name to pin it under
+    pub(crate) name: Name,
+    /// Its public key, pysock1...
+    pub(crate) key: PublicKey,
 }
 
 /// A host and a port.

@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The server cannot be reached, or the connection broke. Trying again may help.
     Unreachable = 3,
-    /// The server refused, or is not the one that is known. Trying again does not help.
+    /// The server refused, or it or a peer is not the one that is known. Trying again does not help.
     Refused = 4,
     /// What was to be sent did not get through, or no reply came.
     Undelivered = 5,
@@ -29,7 +29,7 @@ Exit codes:
   1  something failed here: a file, the configuration, the system
   2  the command line makes no sense
   3  the server cannot be reached, or the connection broke; trying again may help
-  4  the server refused, or its key is unknown or has changed; trying again does not help
+  4  the server refused, or a key is unknown or has changed; trying again does not help
   5  it was not delivered, or no reply came";
 
 /// Why the program ends early: a code for scripts, a sentence for people.
@@ -57,9 +57,11 @@ impl Stop {
 /// What scripts need to know about an error.
 fn exit_of(error: &Error) -> Exit {
     match error {
-        Error::ServerKeyChanged { .. } | Error::UnknownServer { .. } | Error::Refused { .. } => {
-            Exit::Refused
-        }
+        Error::ServerKeyChanged { .. }
+        | Error::UnknownServer { .. }
+        | Error::PeerKeyChanged { .. }
+        | Error::UnknownPeer { .. }
+        | Error::Refused { .. } => Exit::Refused,
         Error::Handshake { .. } | Error::Closed(_) if !error.is_temporary() => Exit::Refused,
         Error::Connect { .. }
         | Error::Timeout { .. }

@@ -11,7 +11,7 @@ use pysock_std::{
     config::new_secret_key,
     proto::{Identity, Keypair, Psk, PublicKey, RustCrypto, SecretKey},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     args::{Global, Keygen, Pubkey},
@@ -73,14 +73,16 @@ pub(crate) fn pubkey(global: &Global, options: &Pubkey) -> Result<(), Stop> {
             .ok_or_else(|| Stop::local("there is no key on stdin; give a YAML or key file"))?,
         Some(path) => of_file(path)?,
     };
-    let print = fingerprint(&key);
     match (global.json, options.fingerprint) {
-        (true, _) => print::out_json(
-            &json!({ "public_key": key.to_string(), "fingerprint": print.to_string() }),
-        ),
-        (false, true) => print::out_line(&print.to_string()),
+        (true, _) => print::out_json(&object(&key)),
+        (false, true) => print::out_line(&fingerprint(&key).to_string()),
         (false, false) => print::out_line(&key.to_string()),
     }
+}
+
+/// A key for programs.
+pub(crate) fn object(key: &PublicKey) -> Value {
+    json!({ "public_key": key.to_string(), "fingerprint": fingerprint(key).to_string() })
 }
 
 /// The key in a file, or in the key file beside a YAML without one.

@@ -1,45 +1,14 @@
 //! `pysock known` and `pysock forget`: what is remembered.
 
-use std::path::PathBuf;
-
-use pysock_std::{
-    Error,
-    config::{ClientConfig, ConfigError, ServerConfig},
-    proto::PublicKey,
-    state::{StateFile, server_id},
-};
+use pysock_std::{Error, proto::PublicKey, state::server_id};
 use serde_json::json;
 
 use crate::{
     args::{Forget, Global, Known},
     exit::Stop,
-    join::config_path,
+    local::{open, state_path},
     print::{self, fingerprint},
 };
-
-/// The state file that is meant. Makes no configuration if there is none.
-fn state_path(global: &Global, state: Option<&PathBuf>) -> Result<PathBuf, Stop> {
-    if let Some(path) = state {
-        return Ok(path.clone());
-    }
-    let path = config_path(global);
-    if !path.exists() {
-        return Ok(path.with_extension("state"));
-    }
-    let state = match ClientConfig::load(&path) {
-        Ok(config) => config.state,
-        // It may be a server's; if it is neither, it was probably meant to be a client's.
-        Err(wrong @ ConfigError::Yaml { .. }) => {
-            ServerConfig::load(&path).map_err(|_| Error::from(wrong))?.state
-        }
-        Err(wrong) => return Err(Error::from(wrong).into()),
-    };
-    Ok(state.unwrap_or_else(|| path.with_extension("state")))
-}
-
-fn open(path: &PathBuf) -> Result<StateFile, Stop> {
-    Ok(StateFile::open(path).map_err(Error::from)?)
-}
 
 pub(crate) fn known(global: &Global, options: &Known) -> Result<(), Stop> {
     let path = state_path(global, options.state.as_ref())?;

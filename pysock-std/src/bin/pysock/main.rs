@@ -6,17 +6,21 @@
 
 mod args;
 mod exit;
+mod fingerprint;
 mod input;
 mod join;
 mod keys;
 mod known;
 mod listen;
+mod local;
+mod peers;
 mod print;
 mod raw;
 mod request;
 mod send;
 mod serve;
 mod status;
+mod trust;
 
 use args::{Command, Global};
 use clap::Parser as _;
@@ -46,11 +50,14 @@ fn run(args: args::Args) -> Result<(), Stop> {
         Command::Psk => keys::psk(),
         Command::Known(options) => known::known(&global, &options),
         Command::Forget(options) => known::forget(&global, &options),
+        Command::Fingerprint(options) => fingerprint::fingerprint(&global, &options),
+        Command::Trust(options) => trust::trust(&global, &options),
         Command::Serve(options) => wait(serve::serve(&global, options)),
         Command::Listen(options) => wait(listen::listen(&global, options)),
         Command::Send(options) => wait(send::send(&global, options)),
         Command::Request(options) => wait(request::request(&global, options)),
         Command::Clients(options) => wait(request::clients(&global, &options)),
+        Command::Peers(options) => wait(peers::peers(&global, options)),
     }
 }
 
