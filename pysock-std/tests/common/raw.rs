@@ -79,13 +79,24 @@ impl Raw {
     pub async fn dial(
         source: &str,
         server: SocketAddr,
-        (key, name): (SecretKey, &str),
+        who: (SecretKey, &str),
         limits: Limits,
         psk: Option<&Psk>,
     ) -> Raw {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
-        let socket = socket.connect(server).await.unwrap();
+        Self::over(socket.connect(server).await.unwrap(), who, limits, psk)
+    }
+
+    /// A connection over a socket, before the handshake.
+    fn over(
+        socket: TcpStream,
+        (key, name): (SecretKey, &str),
+        limits: Limits,
+        psk: Option<&Psk>,
+    ) -> Raw {
+        // What is said leaves at once.
+        socket.set_nodelay(true).unwrap();
         let name: Name = name.parse().unwrap();
         let expect = Expect::Unknown;
         let setup = ClientSetup { name: &name, limits, expect, psk, suite: Suite::ChaChaPoly };
@@ -101,11 +112,22 @@ impl Raw {
     }
 
     pub async fn enter_with(server: SocketAddr, who: (SecretKey, &str), limits: Limits) -> Raw {
-        let mut raw = Self::dial("127.0.0.1", server, who, limits, None).await;
-        let welcome = raw.until(|heard| matches!(heard, Heard::Welcome(_))).await.unwrap();
+        Self::dial("127.0.0.1", server, who, limits, None).await.welcomed().await
+    }
+
+    /// A client for which the kernel holds little while it does not read.
+    pub async fn enter_narrow(server: SocketAddr, who: (SecretKey, &str)) -> Raw {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(65_536).unwrap();
+        let socket = socket.connect(server).await.unwrap();
+        Self::over(socket, who, Limits::DESKTOP, None).welcomed().await
+    }
+
+    async fn welcomed(mut self) -> Raw {
+        let welcome = self.until(|heard| matches!(heard, Heard::Welcome(_))).await.unwrap();
         let Heard::Welcome(id) = welcome else { unreachable!() };
-        raw.id = id;
-        raw
+        self.id = id;
+        self
     }
 
     pub fn public_key(&self) -> PublicKey {
