@@ -435,3 +435,41 @@ impl Outbox {
         self.room.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pysock_proto::{ChannelId, Party, Unit};
+
+    fn message(len: usize) -> Outgoing {
+        let party = Party::Server;
+        let envelope = Envelope { channel: ChannelId(0), party, kind: Kind::Message };
+        let (body, report) = (Body::Whole(vec![0; len].into()), Report::Nobody);
+        Outgoing { envelope, from: None, body, epoch: 0, report }
+    }
+
+    fn record(len: usize) -> Sealed {
+        let (peer, unit, bytes) = (PeerId(1), Unit::Record, vec![0; len].into());
+        Sealed { peer, unit, bytes, from: None, epoch: 0, report: Report::Nobody }
+    }
+
+    #[test]
+    fn records_and_messages_share_the_room_and_displace_their_own_kind_first() {
+        let full = WhenFull::DropOldest;
+        let outbox = Outbox::new(Queue { bytes: 10_000, full, patience: Duration::ZERO });
+        let lengths = |outbox: &Outbox| {
+            let inner = outbox.lock();
+            (inner.queue.len(), inner.records.len())
+        };
+        for _ in 0..4 {
+            assert!(outbox.try_push(message(1_000)).is_ok());
+            assert!(outbox.try_push(record(1_000)).is_ok());
+        }
+        assert_eq!(lengths(&outbox), (4, 4));
+        assert!(outbox.try_push(record(1_500)).is_ok());
+        assert_eq!(lengths(&outbox), (4, 4), "one record went, one came");
+        assert!(outbox.try_push(record(9_000)).is_ok());
+        assert_eq!(lengths(&outbox), (0, 1), "then the messages");
+        assert_eq!((outbox.dropped(), outbox.waiting()), (9, 9_000 + OVERHEAD));
+    }
+}

@@ -21,6 +21,18 @@ const NOTICE_ONCE_IN: Duration = Duration::from_secs(1);
 /// Notices that are remembered at most, those that wait among them. Who causes more hears of these.
 const NOTICES: usize = 64;
 
+/// Places for units that an empty queue keeps. More is given back, so that an idle connection stays small.
+const KEPT: usize = 8;
+
+/// Takes the first unit out of a queue.
+pub(crate) fn take_first(queue: &mut VecDeque<Sealed>) -> Option<Sealed> {
+    let first = queue.pop_front();
+    if queue.is_empty() && queue.capacity() > KEPT {
+        *queue = VecDeque::new();
+    }
+    first
+}
+
 /// A sealed unit of two clients on its way out.
 pub(crate) struct Sealed {
     /// The other end: to a client whom it is from, to a server whom it is for.
@@ -60,7 +72,7 @@ impl Handshakes {
     }
 
     pub(crate) fn pop(&mut self) -> Option<Sealed> {
-        self.0.pop_front()
+        take_first(&mut self.0)
     }
 
     /// Puts back what was popped and found no room in the transmit buffer.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     outbox::{Outbox, record_cost},
-    relay::Sealed,
+    relay::{Sealed, take_first},
 };
 
 impl Sending {
@@ -46,7 +46,7 @@ impl Sending {
     ) -> Turn {
         for n in 0..TURN {
             let moved = n > 0;
-            let Some(record) = outbox.lock().records.pop_front() else {
+            let Some(record) = take_first(&mut outbox.lock().records) else {
                 return Turn { moved, filled: Filled::All };
             };
             let cost = record_cost(&record);
