@@ -54,6 +54,7 @@ mod link;
 mod listen;
 mod message;
 mod outbox;
+mod relay;
 mod reply;
 pub mod server;
 pub mod state;

@@ -13,12 +13,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use pysock_proto::{CloseReason, Envelope, Failure, Kind, PeerInfo, RequestId};
+use pysock_proto::{CloseReason, Envelope, Failure, Kind, PeerId, PeerInfo, RequestId};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     config::{Queue, WhenFull},
     line::{Control, Line},
+    relay::{Handshakes, Notices, Sealed},
     transfer::Parts,
 };
 
@@ -31,7 +32,7 @@ pub(crate) struct Outgoing {
     /// Who it is from, if it is not this side itself: announced to the receiver if need be.
     pub(crate) from: Option<Arc<PeerInfo>>,
     pub(crate) body: Body,
-    /// Which connection its peer numbers belong to; see [`Outbox::next_epoch`].
+    /// Which connection its peer numbers belong to; see [`Outbox::restart`].
     pub(crate) epoch: u64,
     pub(crate) report: Report,
 }
@@ -41,6 +42,8 @@ pub(crate) enum Report {
     Nobody,
     /// The client that sent it through this server, which knows it by this envelope.
     Relay(Weak<Outbox>, Envelope),
+    /// The client that sent a sealed unit through this server, for this peer.
+    Sealer(Weak<Outbox>, PeerId),
     /// The program on this side.
     Program(Arc<dyn Fn(Envelope, Failure) + Send + Sync>, Envelope),
 }
@@ -53,6 +56,11 @@ impl Report {
                 if let Some(outbox) = outbox.upgrade() {
                     // A sender that does not even read failures misses them.
                     let _ = outbox.try_push(Outgoing::failed(envelope, why));
+                }
+            }
+            Report::Sealer(outbox, peer) => {
+                if let Some(outbox) = outbox.upgrade() {
+                    outbox.relay_failed(peer, why);
                 }
             }
             Report::Program(tell, envelope) => tell(envelope, why),
@@ -89,6 +97,53 @@ impl Outgoing {
     }
 }
 
+/// What takes room in the queue.
+pub(crate) enum Item {
+    Message(Outgoing),
+    Record(Sealed),
+}
+
+impl From<Outgoing> for Item {
+    fn from(message: Outgoing) -> Self {
+        Item::Message(message)
+    }
+}
+
+impl From<Sealed> for Item {
+    fn from(record: Sealed) -> Self {
+        Item::Record(record)
+    }
+}
+
+impl Item {
+    fn cost(&self) -> usize {
+        match self {
+            Item::Message(message) => message.cost(),
+            Item::Record(record) => record_cost(record),
+        }
+    }
+
+    fn fail(self, why: Failure) {
+        match self {
+            Item::Message(message) => message.fail(why),
+            Item::Record(record) => record.fail(why),
+        }
+    }
+
+    /// Its receiver is gone.
+    fn fail_gone(self) {
+        match self {
+            Item::Message(message) => message.fail(Failure::NoPeer),
+            Item::Record(record) => record.fail(Failure::Gone),
+        }
+    }
+}
+
+/// What a record costs in the queue.
+pub(crate) fn record_cost(record: &Sealed) -> usize {
+    record.bytes.len().saturating_add(OVERHEAD)
+}
+
 /// How a connection is to be ended by this side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ending {
@@ -100,6 +155,10 @@ pub(crate) struct Ending {
 #[derive(Default)]
 pub(crate) struct Inner {
     pub(crate) queue: VecDeque<Outgoing>,
+    /// Beside the messages, since no channel's order holds for them. They share the room.
+    pub(crate) records: VecDeque<Sealed>,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) notices: Notices,
     bytes: usize,
     /// Since when the queue has been too full for somebody.
     full_since: Option<Instant>,
@@ -124,9 +183,32 @@ pub(crate) struct Outbox {
 pub(crate) struct Gone;
 
 impl Inner {
-    fn push(&mut self, item: Outgoing) {
+    fn push(&mut self, item: Item) {
         self.bytes = self.bytes.saturating_add(item.cost());
-        self.queue.push_back(item);
+        match item {
+            Item::Message(message) => self.queue.push_back(message),
+            Item::Record(record) => self.records.push_back(record),
+        }
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+            && self.records.is_empty()
+            && self.handshakes.is_empty()
+            && self.notices.all_said()
+    }
+
+    /// Takes out what goes first to make room for `item`: the oldest of its own kind, if there is any.
+    fn evict(&mut self, item: &Item) -> Option<Item> {
+        let message = |inner: &mut Self| inner.queue.pop_front().map(Item::Message);
+        let record = |inner: &mut Self| inner.records.pop_front().map(Item::Record);
+        let oldest = match item {
+            Item::Message(_) => message(self).or_else(|| record(self)),
+            Item::Record(_) => record(self).or_else(|| message(self)),
+        }?;
+        self.bytes = self.bytes.saturating_sub(oldest.cost());
+        Some(oldest)
     }
 
     /// Takes the next message out; [`Outbox::settle`] gives its room back.
@@ -219,11 +301,12 @@ impl Outbox {
     }
 
     /// Queues without waiting. Gives the item back if there is no room and its sender should wait.
-    pub(crate) fn try_push(&self, item: Outgoing) -> Result<(), Option<Outgoing>> {
+    pub(crate) fn try_push(&self, item: impl Into<Item>) -> Result<(), Option<Item>> {
+        let item = item.into();
         let mut inner = self.lock();
         if inner.ending.is_some() {
             drop(inner);
-            item.fail(Failure::NoPeer);
+            item.fail_gone();
             return Err(None);
         }
         let mut evicted = Vec::new();
@@ -235,7 +318,7 @@ impl Outbox {
                 }
                 return Err(Some(item));
             }
-            let Some(oldest) = inner.pop() else {
+            let Some(oldest) = inner.evict(&item) else {
                 // What has the room is being sent already: the new one is the one to go.
                 drop(inner);
                 self.dropped.fetch_add(evicted.len() as u64 + 1, Ordering::Relaxed);
@@ -245,7 +328,6 @@ impl Outbox {
                 }
                 return Ok(());
             };
-            inner.bytes = inner.bytes.saturating_sub(oldest.cost());
             evicted.push(oldest);
         }
         inner.push(item);
@@ -259,8 +341,8 @@ impl Outbox {
     }
 
     /// Queues, waiting for room as the policy says.
-    pub(crate) async fn push(&self, item: Outgoing) -> Result<(), Gone> {
-        let mut item = Some(item);
+    pub(crate) async fn push(&self, item: impl Into<Item>) -> Result<(), Gone> {
+        let mut item = Some(item.into());
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -281,6 +363,27 @@ impl Outbox {
                     let _ = tokio::time::timeout_at(at, room).await;
                 }
             }
+        }
+    }
+
+    /// Queues a handshake ahead of everything else, or tells its sender why not. Nobody waits for that.
+    pub(crate) fn push_handshake(&self, handshake: Sealed) {
+        let mut inner = self.lock();
+        let pushed = match inner.ending {
+            Some(_) => Err((handshake, Failure::Gone)),
+            None => inner.handshakes.push(handshake),
+        };
+        drop(inner);
+        match pushed {
+            Ok(()) => self.line.wake(),
+            Err((handshake, why)) => handshake.fail(why),
+        }
+    }
+
+    /// Says that a sealed unit for `peer` was not passed on, unless it was said just now.
+    pub(crate) fn relay_failed(&self, peer: PeerId, why: Failure) {
+        if self.lock().notices.note(peer, why, Instant::now()) {
+            self.line.wake();
         }
     }
 
@@ -312,17 +415,61 @@ impl Outbox {
         }
     }
 
-    /// The connection is gone for good: everything queued fails.
+    /// The connection is gone for good: everything queued fails, the messages because of `why`.
     pub(crate) fn fail_all(&self, why: Failure) {
         let mut inner = self.lock();
         inner.ending.get_or_insert(Ending { why: CloseReason::Done, drain: false });
         let queue = std::mem::take(&mut inner.queue);
+        let records = std::mem::take(&mut inner.records);
+        let handshakes = std::mem::take(&mut inner.handshakes);
+        inner.notices = Notices::default();
         self.line.restart([]);
         inner.bytes = 0;
         drop(inner);
-        for item in queue {
-            item.fail(why);
+        for message in queue {
+            message.fail(why);
+        }
+        for unit in handshakes.into_all().chain(records) {
+            unit.fail(Failure::Gone);
         }
         self.room.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pysock_proto::{ChannelId, Party, Unit};
+
+    fn message(len: usize) -> Outgoing {
+        let party = Party::Server;
+        let envelope = Envelope { channel: ChannelId(0), party, kind: Kind::Message };
+        let (body, report) = (Body::Whole(vec![0; len].into()), Report::Nobody);
+        Outgoing { envelope, from: None, body, epoch: 0, report }
+    }
+
+    fn record(len: usize) -> Sealed {
+        let (peer, unit, bytes) = (PeerId(1), Unit::Record, vec![0; len].into());
+        Sealed { peer, unit, bytes, from: None, epoch: 0, report: Report::Nobody }
+    }
+
+    #[test]
+    fn records_and_messages_share_the_room_and_displace_their_own_kind_first() {
+        let full = WhenFull::DropOldest;
+        let outbox = Outbox::new(Queue { bytes: 10_000, full, patience: Duration::ZERO });
+        let lengths = |outbox: &Outbox| {
+            let inner = outbox.lock();
+            (inner.queue.len(), inner.records.len())
+        };
+        for _ in 0..4 {
+            assert!(outbox.try_push(message(1_000)).is_ok());
+            assert!(outbox.try_push(record(1_000)).is_ok());
+        }
+        assert_eq!(lengths(&outbox), (4, 4));
+        assert!(outbox.try_push(record(1_500)).is_ok());
+        assert_eq!(lengths(&outbox), (4, 4), "one record went, one came");
+        assert!(outbox.try_push(record(9_000)).is_ok());
+        assert_eq!(lengths(&outbox), (0, 1), "then the messages");
+        assert_eq!((outbox.dropped(), outbox.waiting()), (9, 9_000 + OVERHEAD));
     }
 }

@@ -261,6 +261,11 @@ impl<E: Store<Entry>, I: Store<PeerId>> Registry<E, I> {
         self.entries.as_slice().get(self.position(peer).ok()?)
     }
 
+    /// Whether this number was given to any identity, be it known still or not.
+    pub fn has_given(&self, peer: PeerId) -> bool {
+        (1..self.next).contains(&peer.0)
+    }
+
     /// The identity with this key.
     pub fn by_key(&self, key: &PublicKey) -> Option<&Entry> {
         self.get(*self.by_key.as_slice().get(self.key_position(key).ok()?)?)

@@ -60,6 +60,17 @@ fn a_key_keeps_its_one_name_under_every_policy() {
     enter(&mut r, BOB, "robert", 2);
 }
 
+#[test]
+fn a_number_that_was_given_is_told_from_one_that_never_was() {
+    let mut r = registry(Policy::Open);
+    let alice = enter(&mut r, ALICE, "alice", 1).peer;
+    r.offline(alice, Slot(1));
+    assert!(r.get(alice).is_none() && r.has_given(alice));
+    for never in [0, alice.0 + 1, u32::MAX] {
+        assert!(!r.has_given(PeerId(never)));
+    }
+}
+
 /// Hole 3: in the seed one packet with a client's name replaced that client's key.
 #[test]
 fn seed_hole_3_one_packet_replaces_another_clients_key() {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pysock_proto::{ChannelName, Envelope, Event, Failure, Kind};
+use pysock_proto::{ChannelName, Envelope, Event, Failure, Kind, PeerId, Unit};
 
 use super::shared::{Shared, Status};
 use crate::{
@@ -171,6 +171,11 @@ impl Handler for Listening<'_> {
             // Requests and replies are delivered whole.
             _ => (Destination::Collect { limit }, Verdict::Go),
         }
+    }
+
+    fn relay(&mut self, _peer: PeerId, _unit: Unit, _bytes: Bytes) -> Verdict {
+        // This client has no sessions with others.
+        Verdict::Go
     }
 
     fn event(&mut self, event: Event<'_>) {

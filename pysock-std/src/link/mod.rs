@@ -2,8 +2,10 @@
 //!
 //! Everything here is driven by readiness, and no await holds bytes that would be lost if it were cancelled.
 
+mod large;
 mod memory;
 mod receiving;
+mod relaying;
 mod run;
 mod sending;
 

@@ -10,7 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use pysock_proto::{CloseReason, Connection, Envelope, Error as Ended, Event, Refusal};
+use pysock_proto::{
+    CloseReason, Connection, Envelope, Error as Ended, Event, PeerId, Refusal, Unit,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -51,6 +53,9 @@ pub(crate) trait Handler: Send {
         length: Option<u64>,
         origin: Origin,
     ) -> (Destination, Verdict);
+
+    /// A sealed unit: on a server for this peer, on a client from it.
+    fn relay(&mut self, peer: PeerId, unit: Unit, bytes: Bytes) -> Verdict;
 
     /// Anything else.
     fn event(&mut self, event: Event<'_>);
@@ -237,6 +242,9 @@ impl<H: Handler> Life<'_, H> {
                     self.sending.stopped(stream, failure, &self.around.outbox);
                     Verdict::Go
                 }
+                Event::Relay { peer, unit, bytes } => {
+                    self.handler.relay(peer, unit, Bytes::copy_from_slice(bytes))
+                }
                 Event::Closed(why) => {
                     self.reading = false;
                     self.closed = Some(End::Closed(why));
@@ -331,7 +339,7 @@ impl<H: Handler> Life<'_, H> {
                 }
                 if let Some((Ending { why, .. }, _)) = self.ending
                     && self.sending.is_idle()
-                    && outbox.lock().queue.is_empty()
+                    && outbox.lock().is_empty()
                 {
                     conn.close(why);
                 }

@@ -1,42 +1,27 @@
-//! From the outbox into records: control first, then large messages in turn, then the queue in order.
+//! From the outbox into records: what is urgent first, then large messages, sealed records of clients and the queue of
+//! messages, by turns.
 //!
 //! Messages on one channel leave in the order in which they were queued: what comes behind a large message
 //! waits for its end, while other channels go on.
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes};
 use pysock_proto::{
-    ChannelId, Connection, Failure, Kind, Party, PeerId, PeerInfo, SendError, StreamId, TxBuf,
+    Connection, Failure, Kind, Party, PeerId, PeerInfo, SendError, StreamId, TxBuf,
 };
-
 use tokio::time::Instant;
 
-use super::C;
+use super::{
+    C,
+    large::{Active, Step},
+};
 use crate::{
     line::Control,
-    outbox::{Body, Outbox, Outgoing, Report},
-    transfer::{Chunk, Part, Parts},
+    outbox::{Body, Outbox, Outgoing},
 };
 
-/// Where the rest of a large message comes from.
-enum Source {
-    Whole(Bytes),
-    Parts { parts: Parts, current: Option<Chunk>, complete: bool },
-}
-
-/// A large message that is being sent.
-struct Active {
-    stream: StreamId,
-    channel: ChannelId,
-    source: Source,
-    cost: usize,
-    report: Report,
-    /// Since when the receiver has granted too little credit, and what it has taken since, in bytes.
-    slow: Option<(Instant, usize)>,
-    /// What was queued for the same channel since.
-    behind: VecDeque<Outgoing>,
-}
+/// Messages, or records, that go before others have their turn.
+pub(super) const TURN: usize = 16;
 
 /// How far a filling came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,9 +32,40 @@ pub(super) enum Filled {
     Full,
 }
 
+/// What takes turns, so that nothing is held up by a lot of something else.
+#[derive(Clone, Copy, Default)]
+enum Lane {
+    #[default]
+    Large,
+    Records,
+    Messages,
+}
+
+/// How many lanes there are.
+const LANES: usize = 3;
+
+impl Lane {
+    fn next(self) -> Self {
+        match self {
+            Lane::Large => Lane::Records,
+            Lane::Records => Lane::Messages,
+            Lane::Messages => Lane::Large,
+        }
+    }
+}
+
+/// What became of a turn.
+pub(super) struct Turn {
+    /// Something went.
+    pub(super) moved: bool,
+    pub(super) filled: Filled,
+}
+
 /// What one connection is sending.
 #[derive(Default)]
 pub(crate) struct Sending {
+    /// Whose turn it is.
+    lane: Lane,
     active: Vec<Active>,
     /// Taken from the queue and not yet sent: it found no room, or has waited behind a large message.
     ready: VecDeque<Outgoing>,
@@ -77,8 +93,7 @@ impl Sending {
 
     /// Since when this receiver holds up others, to whom the same message is going.
     pub(super) fn holds_up_since(&self) -> Option<Instant> {
-        let published = |active: &&Active| matches!(&active.source, Source::Parts { parts, .. } if parts.published);
-        self.active.iter().filter(published).filter_map(|active| Some(active.slow?.0)).min()
+        self.active.iter().filter_map(Active::holds_up_since).min()
     }
 
     /// Moves as much as there is room for into `tx`.
@@ -88,46 +103,54 @@ impl Sending {
         tx: &mut TxBuf<Vec<u8>>,
         outbox: &Outbox,
     ) -> Filled {
-        loop {
-            if self.streams(conn, tx, outbox) == Filled::Full {
-                return Filled::Full;
-            }
-            let active = self.active.len();
-            if self.queued(conn, tx, outbox) == Filled::Full {
-                return Filled::Full;
-            }
-            // What has begun goes on at once.
-            if self.active.len() == active {
-                return Filled::All;
-            }
+        if self.urgent(conn, tx, outbox) == Filled::Full {
+            return Filled::Full;
         }
+        let mut idle = 0;
+        while idle < LANES {
+            let Turn { moved, filled } = match self.lane {
+                Lane::Large => self.large(conn, tx, outbox),
+                Lane::Records => self.records(conn, tx, outbox),
+                Lane::Messages => self.messages(conn, tx, outbox),
+            };
+            // Who has found no room at all has the next turn, too.
+            if moved || filled == Filled::All {
+                self.lane = self.lane.next();
+            }
+            if filled == Filled::Full {
+                return Filled::Full;
+            }
+            idle = if moved { 0 } else { idle + 1 };
+        }
+        Filled::All
     }
 
-    /// Takes items out of the queue until one has to wait.
-    fn queued(
+    /// Takes some messages out of the queue, until one has to wait.
+    fn messages(
         &mut self,
         conn: &mut Connection<C>,
         tx: &mut TxBuf<Vec<u8>>,
         outbox: &Outbox,
-    ) -> Filled {
-        loop {
-            let Some(item) = self.ready.pop_front().or_else(|| outbox.lock().pop()) else {
-                return Filled::All;
-            };
+    ) -> Turn {
+        let mut moved = false;
+        for _ in 0..TURN {
+            let Some(item) = self.ready.pop_front().or_else(|| outbox.lock().pop()) else { break };
             let cost = item.cost();
             match self.attempt(item, conn, tx, outbox.epoch()) {
                 Attempt::Done => outbox.settle(cost),
                 Attempt::Begun => {}
                 Attempt::Full(item) => {
                     self.ready.push_front(item);
-                    return Filled::Full;
+                    return Turn { moved, filled: Filled::Full };
                 }
                 Attempt::Later(item) => {
                     self.ready.push_front(item);
-                    return Filled::All;
+                    break;
                 }
             }
+            moved = true;
         }
+        Turn { moved, filled: Filled::All }
     }
 
     /// Moves questions and answers. They are few, by the protocol's own limits.
@@ -230,19 +253,12 @@ impl Sending {
             Ok(stream) => stream,
             Err(error) => return not_now(item, error),
         };
-        let (channel, cost) = (item.envelope.channel, item.cost());
-        let source = match item.body {
-            Body::Whole(bytes) => Source::Whole(bytes),
-            Body::Parts(parts) => Source::Parts { parts, current: None, complete: false },
-            Body::Failed(_) => Source::Whole(Bytes::new()),
-        };
-        let (report, behind) = (item.report, VecDeque::new());
-        self.active.push(Active { stream, channel, source, cost, report, slow: None, behind });
+        self.active.push(Active::new(stream, item));
         Attempt::Begun
     }
 
     /// Tells the receiver who a peer is, unless it remembers.
-    fn announce(
+    pub(super) fn announce(
         &mut self,
         peer: &PeerInfo,
         conn: &mut Connection<C>,
@@ -260,35 +276,31 @@ impl Sending {
         Ok(())
     }
 
-    /// Goes on with the large messages, one part of each in turn.
-    fn streams(
+    /// Goes on with the large messages, by one part of each.
+    fn large(
         &mut self,
         conn: &mut Connection<C>,
         tx: &mut TxBuf<Vec<u8>>,
         outbox: &Outbox,
-    ) -> Filled {
-        let mut progress = true;
-        while progress {
-            progress = false;
-            let mut at = 0;
-            while let Some(active) = self.active.get_mut(at) {
-                match active.advance(conn, &mut tx.lend(), outbox.least()) {
-                    Step::Sent => progress = true,
-                    Step::Nothing => {}
-                    Step::Full => return Filled::Full,
-                    Step::Over => {
-                        let active = self.active.remove(at);
-                        outbox.settle(active.cost);
-                        // They come before what is still queued, so order holds.
-                        self.ready.extend(active.behind);
-                        progress = true;
-                        continue;
-                    }
+    ) -> Turn {
+        let (mut moved, mut at) = (false, 0);
+        while let Some(active) = self.active.get_mut(at) {
+            match active.advance(conn, &mut tx.lend(), outbox.least()) {
+                Step::Sent => moved = true,
+                Step::Nothing => {}
+                Step::Full => return Turn { moved, filled: Filled::Full },
+                Step::Over => {
+                    let active = self.active.remove(at);
+                    outbox.settle(active.cost);
+                    // They come before what is still queued, so order holds.
+                    self.ready.extend(active.behind);
+                    moved = true;
+                    continue;
                 }
-                at += 1;
             }
+            at += 1;
         }
-        Filled::All
+        Turn { moved, filled: Filled::All }
     }
 
     /// The receiver wants no more of a stream.
@@ -298,19 +310,14 @@ impl Sending {
         };
         let active = self.active.remove(at);
         outbox.settle(active.cost);
-        active.report.tell(why);
-        if let Source::Parts { parts, .. } = active.source {
-            parts.refuse(why);
-        }
-        self.ready.extend(active.behind);
+        self.ready.extend(active.stopped(why));
     }
 
     /// The connection is over: what was begun has failed, what was not goes back to the queue, in order.
     pub(crate) fn give_back(mut self, outbox: &Outbox) {
         for active in std::mem::take(&mut self.active) {
             outbox.settle(active.cost);
-            active.report.tell(Failure::Cancelled);
-            self.ready.extend(active.behind);
+            self.ready.extend(active.lost());
         }
         let mut inner = outbox.lock();
         for item in self.ready.into_iter().rev() {
@@ -331,114 +338,6 @@ fn not_now(item: Outgoing, error: SendError) -> Attempt {
             tracing::debug!(%error, "a message was not sent");
             item.fail(Failure::Cancelled);
             Attempt::Done
-        }
-    }
-}
-
-/// What one turn of a large message did.
-enum Step {
-    Sent,
-    /// No credit, or no part there yet.
-    Nothing,
-    Full,
-    Over,
-}
-
-impl Active {
-    fn advance(
-        &mut self,
-        conn: &mut Connection<C>,
-        tx: &mut pysock_proto::Tx<'_>,
-        least: usize,
-    ) -> Step {
-        let rest = match &mut self.source {
-            Source::Whole(bytes) if bytes.is_empty() => return self.end(conn, tx),
-            Source::Whole(bytes) => bytes,
-            Source::Parts { complete: true, .. } => return self.end(conn, tx),
-            Source::Parts { parts, current, complete } => {
-                if current.is_none() {
-                    match parts.try_next() {
-                        None => {
-                            // The receiver has all there is.
-                            self.slow = None;
-                            return Step::Nothing;
-                        }
-                        Some(Part::Chunk(chunk)) if chunk.bytes.is_empty() => return Step::Sent,
-                        Some(Part::Chunk(chunk)) => *current = Some(chunk),
-                        Some(Part::End) => {
-                            *complete = true;
-                            return Step::Sent;
-                        }
-                        Some(Part::Aborted(why)) => return self.abort(why, conn, tx),
-                    }
-                }
-                match current {
-                    Some(chunk) => &mut chunk.bytes,
-                    None => return Step::Nothing,
-                }
-            }
-        };
-        match conn.chunk(tx, self.stream, rest) {
-            Ok(n) => {
-                rest.advance(n);
-                if let Some((_, taken)) = &mut self.slow {
-                    *taken += n;
-                    if *taken >= least {
-                        self.slow = None;
-                    }
-                }
-                if let Source::Parts { current, .. } = &mut self.source
-                    && current.as_ref().is_some_and(|chunk| chunk.bytes.is_empty())
-                {
-                    *current = None;
-                }
-                Step::Sent
-            }
-            Err(SendError::Full(_)) => Step::Full,
-            Err(SendError::NoCredit) => {
-                self.slow.get_or_insert_with(|| (Instant::now(), 0));
-                Step::Nothing
-            }
-            Err(SendError::NotOpen) => Step::Nothing,
-            // The program wrote more than it declared.
-            Err(_) => self.abort(Failure::Cancelled, conn, tx),
-        }
-    }
-
-    fn end(&mut self, conn: &mut Connection<C>, tx: &mut pysock_proto::Tx<'_>) -> Step {
-        match conn.end(tx, self.stream) {
-            Ok(()) => {
-                if let Source::Parts { parts, .. } = &self.source {
-                    parts.sent();
-                }
-                Step::Over
-            }
-            Err(SendError::NoStream) => Step::Over,
-            Err(SendError::Full(_)) => Step::Full,
-            Err(SendError::NotOpen) => Step::Nothing,
-            // The program wrote less than it declared.
-            Err(_) => self.abort(Failure::Cancelled, conn, tx),
-        }
-    }
-
-    fn abort(
-        &mut self,
-        why: Failure,
-        conn: &mut Connection<C>,
-        tx: &mut pysock_proto::Tx<'_>,
-    ) -> Step {
-        match conn.abort(tx, self.stream, why) {
-            Err(SendError::Full(_)) => {
-                // Again with the next room.
-                if let Source::Parts { current, .. } = &mut self.source {
-                    *current = None;
-                }
-                Step::Full
-            }
-            _ => {
-                std::mem::replace(&mut self.report, Report::Nobody).tell(why);
-                Step::Over
-            }
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::{
     Client,
     asked::{AskedOf, Open},
+    relay::Partners,
 };
 use crate::{
     Error, Target,
@@ -51,6 +52,8 @@ pub(crate) struct Session {
     pub(crate) outbox: Arc<Outbox>,
     /// Requests of other clients that it has to answer.
     asked: Mutex<AskedOf>,
+    /// With whom it exchanges sealed units.
+    partners: Mutex<Partners>,
 }
 
 impl Session {
@@ -60,8 +63,12 @@ impl Session {
         address: SocketAddr,
         outbox: Arc<Outbox>,
     ) -> Self {
-        let asked = Mutex::default();
-        Session { slot, peer: Arc::new(peer), address, outbox, asked }
+        let (asked, partners) = (Mutex::default(), Mutex::default());
+        Session { slot, peer: Arc::new(peer), address, outbox, asked, partners }
+    }
+
+    pub(super) fn partners(&self) -> MutexGuard<'_, Partners> {
+        self.partners.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn asked(&self) -> MutexGuard<'_, AskedOf> {
@@ -190,6 +197,7 @@ impl Hub {
         tables.names.offline(session.peer.id, session.slot);
         tables.channels.drop_slot(session.slot);
         tables.sessions.remove(&session.slot);
+        tables.part(session);
         let party = Party::Peer(session.peer.id);
         for (requester, open) in session.asked().drain() {
             if let Some(requester) = tables.sessions.get(&requester) {

@@ -4,6 +4,7 @@ mod asked;
 mod channel;
 mod doorman;
 mod hub;
+mod relay;
 mod session;
 
 use std::{

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{
-    Admission, CloseReason, Connection, Envelope, Event, Failure, Kind, Party, Refusal,
-    ServerSetup,
+    Admission, CloseReason, Connection, Envelope, Event, Failure, Kind, Party, PeerId, Refusal,
+    ServerSetup, Unit,
     registry::{Claim, Slot},
 };
 use tokio::net::TcpStream;
@@ -23,7 +23,7 @@ use crate::{
     line::Control,
     link::{self, Destination, End, Handler, Link, Surroundings, Verdict},
     message::Source,
-    outbox::{Body, Outbox, Outgoing, Report},
+    outbox::{Body, Item, Outbox, Outgoing, Report},
     reply::{Asked, Replier},
     transfer::{self, Origin},
 };
@@ -255,7 +255,7 @@ impl Serving<'_> {
 }
 
 /// Queues for several receivers; waits for those that are full, whose patience runs for all at once.
-pub(super) fn spread(items: impl IntoIterator<Item = (Arc<Outbox>, Outgoing)>) -> Verdict {
+pub(super) fn spread<T: Into<Item>>(items: impl IntoIterator<Item = (Arc<Outbox>, T)>) -> Verdict {
     let mut full = Vec::new();
     for (outbox, item) in items {
         if let Err(Some(item)) = outbox.try_push(item) {
@@ -338,6 +338,10 @@ impl Handler for Serving<'_> {
                 (Destination::Refuse(why), Verdict::Go)
             }
         }
+    }
+
+    fn relay(&mut self, peer: PeerId, unit: Unit, bytes: Bytes) -> Verdict {
+        self.hub.relay(self.session, peer, unit, bytes)
     }
 
     fn event(&mut self, event: Event<'_>) {

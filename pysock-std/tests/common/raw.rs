@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use pysock_std::proto::{
     ChannelId, ClientSetup, CloseReason, Connection, Env, Envelope, Ephemeral, Error, Event,
-    Expect, Identity, Instant, Keypair, Limits, Name, PeerId, Psk, PublicKey, RustCrypto, RxBuf,
-    SecretKey, SendError, StreamId, Suite, Tx, TxBuf,
+    Expect, Failure, Find, Identity, Instant, Keypair, Limits, Name, PeerId, Psk, PublicKey,
+    RustCrypto, RxBuf, SecretKey, SendError, StreamId, Suite, Tx, TxBuf, Unit,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,16 +29,18 @@ pub struct Raw {
 pub enum Heard {
     Welcome(PeerId),
     Refused(pysock_std::proto::Refusal),
-    Opened(Result<(), pysock_std::proto::Failure>),
+    Opened(Result<(), Failure>),
     Found(Option<PeerId>),
     Peer(PeerId, Name),
     Message(Envelope, Vec<u8>),
-    Failed(Envelope, pysock_std::proto::Failure),
+    Failed(Envelope, Failure),
     Begin(StreamId, Option<u64>),
     Chunk(StreamId, usize),
     End(StreamId),
-    Aborted(StreamId, pysock_std::proto::Failure),
-    Stopped(StreamId, pysock_std::proto::Failure),
+    Aborted(StreamId, Failure),
+    Stopped(StreamId, Failure),
+    Relay(PeerId, Unit, Vec<u8>),
+    RelayFailed(PeerId, Failure),
     Closed(CloseReason),
     Other,
 }
@@ -61,6 +63,8 @@ fn heard(event: Event<'_>, conn: &mut Connection<C>) -> Heard {
         Event::End(stream) => Heard::End(stream),
         Event::Aborted { stream, failure } => Heard::Aborted(stream, failure),
         Event::Stopped { stream, failure } => Heard::Stopped(stream, failure),
+        Event::Relay { peer, unit, bytes } => Heard::Relay(peer, unit, bytes.to_vec()),
+        Event::RelayFailed { peer, failure } => Heard::RelayFailed(peer, failure),
         Event::Closed(why) => Heard::Closed(why),
         _ => Heard::Other,
     }
@@ -75,13 +79,24 @@ impl Raw {
     pub async fn dial(
         source: &str,
         server: SocketAddr,
-        (key, name): (SecretKey, &str),
+        who: (SecretKey, &str),
         limits: Limits,
         psk: Option<&Psk>,
     ) -> Raw {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
-        let socket = socket.connect(server).await.unwrap();
+        Self::over(socket.connect(server).await.unwrap(), who, limits, psk)
+    }
+
+    /// A connection over a socket, before the handshake.
+    fn over(
+        socket: TcpStream,
+        (key, name): (SecretKey, &str),
+        limits: Limits,
+        psk: Option<&Psk>,
+    ) -> Raw {
+        // What is said leaves at once.
+        socket.set_nodelay(true).unwrap();
         let name: Name = name.parse().unwrap();
         let expect = Expect::Unknown;
         let setup = ClientSetup { name: &name, limits, expect, psk, suite: Suite::ChaChaPoly };
@@ -97,11 +112,22 @@ impl Raw {
     }
 
     pub async fn enter_with(server: SocketAddr, who: (SecretKey, &str), limits: Limits) -> Raw {
-        let mut raw = Self::dial("127.0.0.1", server, who, limits, None).await;
-        let welcome = raw.until(|heard| matches!(heard, Heard::Welcome(_))).await.unwrap();
+        Self::dial("127.0.0.1", server, who, limits, None).await.welcomed().await
+    }
+
+    /// A client for which the kernel holds little while it does not read.
+    pub async fn enter_narrow(server: SocketAddr, who: (SecretKey, &str)) -> Raw {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(65_536).unwrap();
+        let socket = socket.connect(server).await.unwrap();
+        Self::over(socket, who, Limits::DESKTOP, None).welcomed().await
+    }
+
+    async fn welcomed(mut self) -> Raw {
+        let welcome = self.until(|heard| matches!(heard, Heard::Welcome(_))).await.unwrap();
         let Heard::Welcome(id) = welcome else { unreachable!() };
-        raw.id = id;
-        raw
+        self.id = id;
+        self
     }
 
     pub fn public_key(&self) -> PublicKey {
@@ -124,6 +150,28 @@ impl Raw {
         let opened = self.until(|heard| matches!(heard, Heard::Opened(_))).await.unwrap();
         assert_eq!(opened, Heard::Opened(Ok(())));
         id
+    }
+
+    /// Sends a sealed unit; what seals it is up to the test.
+    pub async fn relay(&mut self, peer: PeerId, unit: Unit, bytes: &[u8]) {
+        self.say(|conn, tx| conn.relay(tx, peer, unit, bytes)).await.unwrap();
+    }
+
+    /// Until the server has dealt with everything said before and has sent what there was to say. Gives what it said.
+    pub async fn settle(&mut self) -> Vec<Heard> {
+        let mut before = vec![];
+        // The first answer may overtake what was caused by what came before its question.
+        for query in 0..2 {
+            let find = Find::After(PeerId(u32::MAX - 1));
+            self.say(|conn, tx| conn.find(tx, query, &find)).await.unwrap();
+            loop {
+                match self.next_but_other().await {
+                    Heard::Found(None) => break,
+                    heard => before.push(heard),
+                }
+            }
+        }
+        before
     }
 
     pub async fn flush(&mut self) -> Result<(), Error> {

@@ -1,0 +1,171 @@
+//! One message larger than a record, on its way out part by part.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+use pysock_proto::{ChannelId, Connection, Failure, SendError, StreamId, Tx};
+use tokio::time::Instant;
+
+use super::C;
+use crate::{
+    outbox::{Body, Outgoing, Report},
+    transfer::{Chunk, Part, Parts},
+};
+
+/// Where the rest of a large message comes from.
+enum Source {
+    Whole(Bytes),
+    Parts { parts: Parts, current: Option<Chunk>, complete: bool },
+}
+
+/// A large message that is being sent.
+pub(super) struct Active {
+    pub(super) stream: StreamId,
+    pub(super) channel: ChannelId,
+    source: Source,
+    pub(super) cost: usize,
+    report: Report,
+    /// Since when the receiver has granted too little credit, and what it has taken since, in bytes.
+    slow: Option<(Instant, usize)>,
+    /// What was queued for the same channel since.
+    pub(super) behind: VecDeque<Outgoing>,
+}
+
+/// What one turn of a large message did.
+pub(super) enum Step {
+    Sent,
+    /// No credit, or no part there yet.
+    Nothing,
+    Full,
+    Over,
+}
+
+impl Active {
+    /// The message `item`, which was begun as `stream`.
+    pub(super) fn new(stream: StreamId, item: Outgoing) -> Self {
+        let (channel, cost) = (item.envelope.channel, item.cost());
+        let source = match item.body {
+            Body::Whole(bytes) => Source::Whole(bytes),
+            Body::Parts(parts) => Source::Parts { parts, current: None, complete: false },
+            Body::Failed(_) => Source::Whole(Bytes::new()),
+        };
+        let (report, behind) = (item.report, VecDeque::new());
+        Active { stream, channel, source, cost, report, slow: None, behind }
+    }
+
+    /// Since when its receiver holds up others, to whom the same message is going.
+    pub(super) fn holds_up_since(&self) -> Option<Instant> {
+        match &self.source {
+            Source::Parts { parts, .. } if parts.published => Some(self.slow?.0),
+            _ => None,
+        }
+    }
+
+    /// The connection is over before its end. Gives what has waited for that.
+    pub(super) fn lost(self) -> VecDeque<Outgoing> {
+        self.report.tell(Failure::Cancelled);
+        self.behind
+    }
+
+    /// The receiver wants no more of it. Gives what has waited for its end.
+    pub(super) fn stopped(self, why: Failure) -> VecDeque<Outgoing> {
+        self.report.tell(why);
+        if let Source::Parts { parts, .. } = self.source {
+            parts.refuse(why);
+        }
+        self.behind
+    }
+
+    /// Sends the next part, if there is one and it may be sent.
+    pub(super) fn advance(
+        &mut self,
+        conn: &mut Connection<C>,
+        tx: &mut Tx<'_>,
+        least: usize,
+    ) -> Step {
+        let rest = match &mut self.source {
+            Source::Whole(bytes) if bytes.is_empty() => return self.end(conn, tx),
+            Source::Whole(bytes) => bytes,
+            Source::Parts { complete: true, .. } => return self.end(conn, tx),
+            Source::Parts { parts, current, complete } => {
+                if current.is_none() {
+                    match parts.try_next() {
+                        None => {
+                            // The receiver has all there is.
+                            self.slow = None;
+                            return Step::Nothing;
+                        }
+                        Some(Part::Chunk(chunk)) if chunk.bytes.is_empty() => return Step::Sent,
+                        Some(Part::Chunk(chunk)) => *current = Some(chunk),
+                        Some(Part::End) => {
+                            *complete = true;
+                            return Step::Sent;
+                        }
+                        Some(Part::Aborted(why)) => return self.abort(why, conn, tx),
+                    }
+                }
+                match current {
+                    Some(chunk) => &mut chunk.bytes,
+                    None => return Step::Nothing,
+                }
+            }
+        };
+        match conn.chunk(tx, self.stream, rest) {
+            Ok(n) => {
+                rest.advance(n);
+                if let Some((_, taken)) = &mut self.slow {
+                    *taken += n;
+                    if *taken >= least {
+                        self.slow = None;
+                    }
+                }
+                if let Source::Parts { current, .. } = &mut self.source
+                    && current.as_ref().is_some_and(|chunk| chunk.bytes.is_empty())
+                {
+                    *current = None;
+                }
+                Step::Sent
+            }
+            Err(SendError::Full(_)) => Step::Full,
+            Err(SendError::NoCredit) => {
+                self.slow.get_or_insert_with(|| (Instant::now(), 0));
+                Step::Nothing
+            }
+            Err(SendError::NotOpen) => Step::Nothing,
+            // The program wrote more than it declared.
+            Err(_) => self.abort(Failure::Cancelled, conn, tx),
+        }
+    }
+
+    fn end(&mut self, conn: &mut Connection<C>, tx: &mut Tx<'_>) -> Step {
+        match conn.end(tx, self.stream) {
+            Ok(()) => {
+                if let Source::Parts { parts, .. } = &self.source {
+                    parts.sent();
+                }
+                Step::Over
+            }
+            Err(SendError::NoStream) => Step::Over,
+            Err(SendError::Full(_)) => Step::Full,
+            Err(SendError::NotOpen) => Step::Nothing,
+            // The program wrote less than it declared.
+            Err(_) => self.abort(Failure::Cancelled, conn, tx),
+        }
+    }
+
+    fn abort(&mut self, why: Failure, conn: &mut Connection<C>, tx: &mut Tx<'_>) -> Step {
+        match conn.abort(tx, self.stream, why) {
+            Err(SendError::Full(_)) => {
+                // Again with the next room.
+                if let Source::Parts { current, .. } = &mut self.source {
+                    *current = None;
+                }
+                Step::Full
+            }
+            _ => {
+                std::mem::replace(&mut self.report, Report::Nobody).tell(why);
+                Step::Over
+            }
+        }
+    }
+}
