@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use pysock_proto::{ChannelId, ChannelName, Failure, Find, PeerInfo, StreamId};
@@ -32,12 +32,17 @@ pub(crate) enum Control {
 #[derive(Default)]
 pub(crate) struct Line {
     waiting: Mutex<VecDeque<Control>>,
-    bell: Notify,
+    bell: Arc<Notify>,
 }
 
 impl Line {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Control>> {
         self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Another line to the same task.
+    pub(crate) fn beside(&self) -> Line {
+        Line { waiting: Mutex::default(), bell: self.bell.clone() }
     }
 
     /// Wakes the task: there is something to do, here or elsewhere.

@@ -219,9 +219,14 @@ impl Inner {
 
 impl Outbox {
     pub(crate) fn new(limits: Queue) -> Self {
+        Self::on(Line::default(), limits)
+    }
+
+    /// With a line of its own to a task that has others.
+    pub(crate) fn on(line: Line, limits: Queue) -> Self {
         Outbox {
             inner: Mutex::default(),
-            line: Arc::default(),
+            line: Arc::new(line),
             room: Notify::new(),
             limits,
             dropped: AtomicU64::new(0),

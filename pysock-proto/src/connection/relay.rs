@@ -125,6 +125,11 @@ impl<'a, 't, C: Crypto> PeerTx<'a, 't, C> {
         self.longest_body().saturating_sub(frame::ENVELOPE_MAX)
     }
 
+    /// Whether the other side takes messages larger than a record.
+    pub fn takes_streams(&self) -> bool {
+        self.peer.takes().0 > 0
+    }
+
     /// Says that a message did not get through. Channel and kind are those of what failed.
     ///
     /// # Errors

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
-use pysock_proto::{ChannelId, Connection, Failure, SendError, StreamId, Tx};
+use pysock_proto::{ChannelId, Failure, SendError, StreamId};
 use tokio::time::Instant;
 
-use super::C;
+use super::ways::Out;
 use crate::{
     outbox::{Body, Outgoing, Report},
     transfer::{Chunk, Part, Parts},
@@ -77,16 +77,11 @@ impl Active {
     }
 
     /// Sends the next part, if there is one and it may be sent.
-    pub(super) fn advance(
-        &mut self,
-        conn: &mut Connection<C>,
-        tx: &mut Tx<'_>,
-        least: usize,
-    ) -> Step {
+    pub(super) fn advance(&mut self, out: &mut impl Out, least: usize) -> Step {
         let rest = match &mut self.source {
-            Source::Whole(bytes) if bytes.is_empty() => return self.end(conn, tx),
+            Source::Whole(bytes) if bytes.is_empty() => return self.end(out),
             Source::Whole(bytes) => bytes,
-            Source::Parts { complete: true, .. } => return self.end(conn, tx),
+            Source::Parts { complete: true, .. } => return self.end(out),
             Source::Parts { parts, current, complete } => {
                 if current.is_none() {
                     match parts.try_next() {
@@ -101,7 +96,7 @@ impl Active {
                             *complete = true;
                             return Step::Sent;
                         }
-                        Some(Part::Aborted(why)) => return self.abort(why, conn, tx),
+                        Some(Part::Aborted(why)) => return self.abort(why, out),
                     }
                 }
                 match current {
@@ -110,7 +105,7 @@ impl Active {
                 }
             }
         };
-        match conn.chunk(tx, self.stream, rest) {
+        match out.chunk(self.stream, rest) {
             Ok(n) => {
                 rest.advance(n);
                 if let Some((_, taken)) = &mut self.slow {
@@ -133,12 +128,12 @@ impl Active {
             }
             Err(SendError::NotOpen) => Step::Nothing,
             // The program wrote more than it declared.
-            Err(_) => self.abort(Failure::Cancelled, conn, tx),
+            Err(_) => self.abort(Failure::Cancelled, out),
         }
     }
 
-    fn end(&mut self, conn: &mut Connection<C>, tx: &mut Tx<'_>) -> Step {
-        match conn.end(tx, self.stream) {
+    fn end(&mut self, out: &mut impl Out) -> Step {
+        match out.end(self.stream) {
             Ok(()) => {
                 if let Source::Parts { parts, .. } = &self.source {
                     parts.sent();
@@ -149,12 +144,12 @@ impl Active {
             Err(SendError::Full(_)) => Step::Full,
             Err(SendError::NotOpen) => Step::Nothing,
             // The program wrote less than it declared.
-            Err(_) => self.abort(Failure::Cancelled, conn, tx),
+            Err(_) => self.abort(Failure::Cancelled, out),
         }
     }
 
-    fn abort(&mut self, why: Failure, conn: &mut Connection<C>, tx: &mut Tx<'_>) -> Step {
-        match conn.abort(tx, self.stream, why) {
+    fn abort(&mut self, why: Failure, out: &mut impl Out) -> Step {
+        match out.abort(self.stream, why) {
             Err(SendError::Full(_)) => {
                 // Again with the next room.
                 if let Source::Parts { current, .. } = &mut self.source {

@@ -4,10 +4,12 @@
 
 mod large;
 mod memory;
+mod messages;
 mod receiving;
 mod relaying;
 mod run;
 mod sending;
+mod ways;
 
 use std::{io, sync::Arc};
 
@@ -17,9 +19,11 @@ use pysock_proto::{
 };
 use tokio::net::TcpStream;
 
-use receiving::Receiving;
-pub(crate) use receiving::{Budget, Destination};
-pub(crate) use run::{Counters, End, Handler, Surroundings, Verdict};
+pub(crate) use receiving::{Budget, Destination, Receiving};
+pub(crate) use messages::Messages;
+pub(crate) use run::{Counters, End, Handler, Surroundings, Verdict, Wait};
+pub(crate) use sending::{Filled, Turn};
+pub(crate) use ways::In;
 
 use crate::Error;
 

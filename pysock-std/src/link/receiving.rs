@@ -6,9 +6,9 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use pysock_proto::{Connection, Envelope, Failure, Kind, StreamId};
+use pysock_proto::{Envelope, Failure, Kind, StreamId};
 
-use super::C;
+use super::ways::In;
 use crate::{
     line::Line,
     outbox::{Outbox, Outgoing},
@@ -166,7 +166,7 @@ impl Receiving {
         envelope: Envelope,
         length: Option<u64>,
         destination: Destination,
-        conn: &mut Connection<C>,
+        from: &mut impl In,
     ) {
         if matches!(destination, Destination::Collect { limit } if length.is_some_and(|n| n > limit as u64))
         {
@@ -177,38 +177,38 @@ impl Receiving {
                 let share = Share { budget: self.budget.clone(), bytes: 0 };
                 State::Collect { data: Vec::new(), limit, share }
             }
-            Destination::Collect { .. } => refuse(conn, stream, Failure::TooLarge),
+            Destination::Collect { .. } => refuse(from, stream, Failure::TooLarge),
             Destination::Forward(to) => {
                 let origin = Origin { line: self.line.clone(), stream, turn: self.turns };
                 let (with_consumers, rest) = (Arc::default(), Vec::new());
                 State::Forward(Forward { to, origin, with_consumers, rest })
             }
             Destination::Discard => State::Discard,
-            Destination::Refuse(why) => refuse(conn, stream, why),
+            Destination::Refuse(why) => refuse(from, stream, why),
         };
         if let Some(slot) = self.streams.get_mut(usize::from(stream.0)) {
             *slot = Some(Incoming { turn: self.turns, envelope, state });
         }
     }
 
-    pub(crate) fn chunk(&mut self, stream: StreamId, bytes: &[u8], conn: &mut Connection<C>) {
+    pub(crate) fn chunk(&mut self, stream: StreamId, bytes: &[u8], from: &mut impl In) {
         let outbox = self.outbox.clone();
         let Some(incoming) = self.get(stream) else { return };
         match &mut incoming.state {
             State::Collect { data, limit, share } => {
                 if data.len().saturating_add(bytes.len()) > *limit {
                     fail_request(&outbox, incoming.envelope, Failure::TooLarge);
-                    incoming.state = refuse(conn, stream, Failure::TooLarge);
+                    incoming.state = refuse(from, stream, Failure::TooLarge);
                 } else if !share.grow(bytes.len()) {
                     fail_request(&outbox, incoming.envelope, Failure::Busy);
-                    incoming.state = refuse(conn, stream, Failure::Busy);
+                    incoming.state = refuse(from, stream, Failure::Busy);
                 } else {
                     data.extend_from_slice(bytes);
-                    conn.consumed(stream, bytes.len());
+                    from.consumed(stream, bytes.len());
                 }
             }
             State::Forward(forward) => forward.chunk(bytes),
-            State::Discard => conn.consumed(stream, bytes.len()),
+            State::Discard => from.consumed(stream, bytes.len()),
             State::Refused => {}
         }
     }
@@ -237,12 +237,12 @@ impl Receiving {
         &mut self,
         (stream, turn): (StreamId, u64),
         bytes: usize,
-        conn: &mut Connection<C>,
+        from: &mut impl In,
     ) {
         if let Some(incoming) = self.get(stream)
             && incoming.turn == turn
         {
-            conn.consumed(stream, bytes);
+            from.consumed(stream, bytes);
             if let State::Forward(forward) = &mut incoming.state {
                 forward.catch_up();
             }
@@ -254,12 +254,12 @@ impl Receiving {
         &mut self,
         (stream, turn): (StreamId, u64),
         why: Failure,
-        conn: &mut Connection<C>,
+        from: &mut impl In,
     ) {
         if let Some(incoming) = self.get(stream)
             && incoming.turn == turn
         {
-            incoming.state = refuse(conn, stream, why);
+            incoming.state = refuse(from, stream, why);
         }
     }
 
@@ -280,8 +280,8 @@ fn fail_request(outbox: &Weak<Outbox>, envelope: Envelope, why: Failure) {
     }
 }
 
-fn refuse(conn: &mut Connection<C>, stream: StreamId, why: Failure) -> State {
-    conn.stop(stream, why);
+fn refuse(from: &mut impl In, stream: StreamId, why: Failure) -> State {
+    from.stop(stream, why);
     State::Refused
 }
 

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::{
     C,
     sending::{Filled, Sending, TURN, Turn},
+    ways::{Direct, Out},
 };
 use crate::{
     outbox::{Outbox, record_cost},
@@ -72,12 +73,12 @@ impl Sending {
             unit.fail(Failure::Gone);
             return Ok(());
         }
-        let mut tx = tx.lend();
         let announced = match &unit.from {
-            Some(peer) => self.announce(peer, conn, &mut tx),
+            Some(peer) => Direct { conn, tx, announced: &mut self.announced }.announce(peer),
             None => Ok(()),
         };
-        match announced.and_then(|()| conn.relay(&mut tx, unit.peer, unit.unit, &unit.bytes)) {
+        match announced.and_then(|()| conn.relay(&mut tx.lend(), unit.peer, unit.unit, &unit.bytes))
+        {
             Ok(()) => {}
             Err(SendError::Full(_)) => return Err(unit),
             Err(SendError::TooLong(_)) => unit.fail(Failure::TooLarge),

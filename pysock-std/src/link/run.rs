@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{
-    CloseReason, Connection, Envelope, Error as Ended, Event, PeerId, Refusal, Unit,
+    CloseReason, Connection, Env, Envelope, Error as Ended, Event, PeerId, Refusal, TxBuf, Unit,
 };
 use tokio::time::Instant;
 
@@ -55,7 +55,27 @@ pub(crate) trait Handler: Send {
     ) -> (Destination, Verdict);
 
     /// A sealed unit: on a server for this peer, on a client from it.
-    fn relay(&mut self, peer: PeerId, unit: Unit, bytes: Bytes) -> Verdict;
+    fn relay(&mut self, peer: PeerId, unit: Unit, bytes: &mut [u8], env: &Env<'_>) -> Verdict;
+
+    /// Moves what goes to other clients, end to end, into `tx`.
+    fn fill(
+        &mut self,
+        _conn: &mut Connection<C>,
+        _tx: &mut TxBuf<Vec<u8>>,
+        _env: &Env<'_>,
+    ) -> Filled {
+        Filled::All
+    }
+
+    /// Nothing more is to be sent to other clients. `true` once they know, or need not.
+    fn part(&mut self, _env: &Env<'_>) -> bool {
+        true
+    }
+
+    /// When [`fill`](Self::fill) has something to do although nothing arrives.
+    fn deadline(&self) -> Option<pysock_proto::Instant> {
+        None
+    }
 
     /// Anything else.
     fn event(&mut self, event: Event<'_>);
@@ -135,7 +155,7 @@ impl Link {
                 Err(end) => break end,
             }
         };
-        life.sending.give_back(&around.outbox);
+        life.sending.messages.give_back(&around.outbox);
         if matches!(end, End::Broken(_)) {
             self.farewell();
         }
@@ -207,7 +227,7 @@ impl<H: Handler> Life<'_, H> {
     /// Handles what has been received.
     fn handle(&mut self) -> Result<(), End> {
         let Link { conn, rx, identity, clock, .. } = &mut *self.link;
-        let env = pysock_proto::Env { now: clock.now(), identity: &**identity };
+        let env = Env { now: clock.now(), identity: &**identity };
         // What is unfinished waits in memory of its own size, too small for the rest.
         super::memory::borrow_rx(rx);
         let mut view = rx.lend();
@@ -239,11 +259,11 @@ impl<H: Handler> Life<'_, H> {
                     Verdict::Go
                 }
                 Event::Stopped { stream, failure } => {
-                    self.sending.stopped(stream, failure, &self.around.outbox);
+                    self.sending.messages.stopped(stream, failure, &self.around.outbox);
                     Verdict::Go
                 }
                 Event::Relay { peer, unit, bytes } => {
-                    self.handler.relay(peer, unit, Bytes::copy_from_slice(bytes))
+                    self.handler.relay(peer, unit, bytes, &env)
                 }
                 Event::Closed(why) => {
                     self.reading = false;
@@ -309,7 +329,8 @@ impl<H: Handler> Life<'_, H> {
 
     /// Moves what is queued into the transmit buffer, and begins the close once it is due.
     fn fill(&mut self) -> Filled {
-        let Link { conn, tx, .. } = &mut *self.link;
+        let Link { conn, tx, identity, clock, .. } = &mut *self.link;
+        let env = Env { now: clock.now(), identity: &**identity };
         let outbox = &*self.around.outbox;
         if self.ending.is_none() {
             let asked = outbox.lock().ending;
@@ -334,12 +355,16 @@ impl<H: Handler> Life<'_, H> {
         match self.ending {
             Some((Ending { why, drain: false }, _)) => conn.close(why),
             _ => {
-                if conn.is_open() && self.sending.fill(conn, tx, outbox) == Filled::Full {
-                    return Filled::Full;
+                if conn.is_open() {
+                    let full = self.handler.fill(conn, tx, &env) == Filled::Full;
+                    if self.sending.fill(conn, tx, outbox) == Filled::Full || full {
+                        return Filled::Full;
+                    }
                 }
                 if let Some((Ending { why, .. }, _)) = self.ending
-                    && self.sending.is_idle()
+                    && self.sending.messages.is_idle()
                     && outbox.lock().is_empty()
+                    && self.handler.part(&env)
                 {
                     conn.close(why);
                 }
@@ -352,7 +377,8 @@ impl<H: Handler> Life<'_, H> {
     async fn wait(&mut self) -> Result<(), End> {
         let Link { socket, conn, clock, .. } = &*self.link;
         let stuck = self.stuck_since;
-        let mut until = conn.deadline().map_or_else(far_away, |at| clock.at(at));
+        let deadline = conn.deadline().into_iter().chain(self.handler.deadline()).min();
+        let mut until = deadline.map_or_else(far_away, |at| clock.at(at));
         if let Some(since) = stuck {
             until = until.min(since + self.around.stall);
         }
@@ -360,7 +386,9 @@ impl<H: Handler> Life<'_, H> {
             until = until.min(linger);
         }
         let too_slow_at = match (self.ending, self.around.outbox.patience()) {
-            (None, Some(patience)) => self.sending.holds_up_since().map(|since| since + patience),
+            (None, Some(patience)) => {
+                self.sending.messages.holds_up_since().map(|since| since + patience)
+            }
             _ => None,
         };
         if let Some(at) = too_slow_at {

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{
-    Admission, CloseReason, Connection, Envelope, Event, Failure, Kind, Party, PeerId, Refusal,
+    Admission, CloseReason, Connection, Env, Envelope, Event, Failure, Kind, Party, PeerId, Refusal,
     ServerSetup, Unit,
     registry::{Claim, Slot},
 };
@@ -340,8 +340,8 @@ impl Handler for Serving<'_> {
         }
     }
 
-    fn relay(&mut self, peer: PeerId, unit: Unit, bytes: Bytes) -> Verdict {
-        self.hub.relay(self.session, peer, unit, bytes)
+    fn relay(&mut self, peer: PeerId, unit: Unit, bytes: &mut [u8], _: &Env<'_>) -> Verdict {
+        self.hub.relay(self.session, peer, unit, Bytes::copy_from_slice(bytes))
     }
 
     fn event(&mut self, event: Event<'_>) {
