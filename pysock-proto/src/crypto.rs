@@ -253,7 +253,12 @@ impl Crypto for RustCrypto {
     }
 
     fn public(secret: &[u8; 32]) -> [u8; 32] {
-        // The ladder that `dh` needs anyway, instead of the faster Edwards multiplication: 2 KiB less flash.
+        if cfg!(target_pointer_width = "64") {
+            // With vector instructions this takes 26 µs and the ladder 41.
+            let secret = x25519_dalek::StaticSecret::from(*secret);
+            return x25519_dalek::PublicKey::from(&secret).to_bytes();
+        }
+        // Without them the gain would be 6 %, and the price 2 KiB of flash.
         x25519(secret, &x25519_dalek::X25519_BASEPOINT_BYTES).to_bytes()
     }
 
@@ -284,6 +289,7 @@ mod tests {
         let a_public = hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
         let shared = hex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
         assert_eq!(RustCrypto::public(&a), a_public);
+        assert_eq!(x25519(&a, &x25519_dalek::X25519_BASEPOINT_BYTES).to_bytes(), a_public);
         assert_eq!(RustCrypto::dh(&a, &RustCrypto::public(&b)), Ok(shared));
         assert_eq!(RustCrypto::dh(&b, &a_public), Ok(shared));
     }
