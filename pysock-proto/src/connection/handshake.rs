@@ -110,6 +110,7 @@ impl Await {
         Ok(handshake)
     }
 
+    #[inline(never)] // A client never comes here: one copy is enough for its flash.
     pub(super) fn start<C: Crypto>(
         &mut self,
         prelude: Prelude,

@@ -369,6 +369,7 @@ impl<C: Crypto> Connection<C> {
         &self.limits
     }
 
+    #[inline(never)] // Every operation that sends begins with it.
     fn opened(&mut self) -> Result<&mut Open, SendError> {
         match &mut self.phase {
             Phase::Open(open) if open.is_open() => Ok(open),

@@ -6,6 +6,9 @@ use crate::crypto::{Crypto, Forged, Suite, TAG};
 
 /// BLAKE2s' block length in bytes, for HMAC (RFC 2104).
 const BLOCK: usize = 64;
+/// What HMAC adds to the key, bit by bit, for its two hashes.
+const INNER: u8 = 0x36;
+const OUTER: u8 = 0x5c;
 
 /// Chaining key, handshake hash and the handshake's own cipher.
 pub(crate) struct SymmetricState {
@@ -19,16 +22,16 @@ pub(crate) struct SymmetricState {
 
 /// HMAC-BLAKE2s of `data` under `key` (RFC 2104; Noise §4.3 `HMAC-HASH`).
 fn hmac<C: Crypto>(key: &[u8; 32], data: [&[u8]; 2]) -> [u8; 32] {
-    let (mut inner, mut outer) = ([0x36; BLOCK], [0x5c; BLOCK]);
-    for ((i, o), k) in inner.iter_mut().zip(&mut outer).zip(key) {
-        *i ^= k;
-        *o ^= k;
+    let mut block = [0; BLOCK];
+    for (to, k) in block.iter_mut().zip(key) {
+        *to = *k;
     }
     let [first, second] = data;
-    let mut hash = C::hash(&[&inner, first, second]);
-    let mac = C::hash(&[&outer, &hash]);
-    inner.zeroize();
-    outer.zeroize();
+    block.iter_mut().for_each(|byte| *byte ^= INNER);
+    let mut hash = C::hash(&[&block, first, second]);
+    block.iter_mut().for_each(|byte| *byte ^= INNER ^ OUTER);
+    let mac = C::hash(&[&block, &hash]);
+    block.zeroize();
     hash.zeroize();
     mac
 }

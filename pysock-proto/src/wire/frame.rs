@@ -272,6 +272,7 @@ fn stream<'b>(kind: u8, mut from: Reader<'b>) -> Option<Frame<'b>> {
 }
 
 /// Decodes one frame of any type.
+#[inline(never)] // Called once, and smaller for a microcontroller on its own.
 pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Frame<'_>, FrameError> {
     let code = || body.first().copied().ok_or(FrameError::Body);
     Ok(match kind {

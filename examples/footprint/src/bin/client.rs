@@ -73,9 +73,7 @@ fn run() -> Result<(), Error> {
     let stored = SecretKey::from_bytes(board::bytes(Register::Stored));
     let Some(key) = KEY.fill(Keypair::new(stored)) else { return Ok(()) };
     let name = board::bytes::<8>(Register::Stored);
-    let Some(name) = core::str::from_utf8(&name).ok().and_then(|text| Name::new(text).ok()) else {
-        return Ok(());
-    };
+    let Ok(name) = Name::from_bytes(&name) else { return Ok(()) };
     let pin = PublicKey(board::bytes(Register::Stored));
     let psk = Psk::new(board::bytes(Register::Stored), board::bytes(Register::Stored));
     let setup = ClientSetup {
