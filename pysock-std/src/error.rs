@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use pysock_proto::{Alert, CloseReason, Failure, Fingerprint, Name, NameError, PublicKey, Refusal};
+use pysock_proto::{
+    Alert, CloseReason, Failure, Fingerprint, Name, NameError, PeerError, PublicKey, Refusal,
+    RustCrypto,
+};
 
 use crate::{config::ConfigError, file, state::StateError};
 
@@ -120,6 +123,32 @@ pub enum Error {
         /// The file to pin it in; `None`: the program has none.
         state: Option<PathBuf>,
     },
+    /// There is no end-to-end session with another client.
+    #[error("no end-to-end session with {name}: {source}")]
+    Peer {
+        /// What it is called.
+        name: Name,
+        /// Precisely why.
+        source: PeerError,
+    },
+    /// The server has named one key as another client's, and the other side has proven a different one.
+    #[error(
+        "the server says that {name} has the key {named}, but who answers has the key {proven} (fingerprints {} and \
+         {}). Somebody on the way, the server or the other client, is lying. Nothing was sent to it",
+        Fingerprint::of::<RustCrypto>(named),
+        Fingerprint::of::<RustCrypto>(proven)
+    )]
+    KeySwapped {
+        /// What it is called.
+        name: Name,
+        /// The key that the server has named.
+        named: Box<PublicKey>,
+        /// The key that was proven.
+        proven: Box<PublicKey>,
+    },
+    /// The server is no client: there is no end-to-end session with it.
+    #[error("the server is no client: send to it on a channel")]
+    NoPeers,
     /// The server itself, authenticated, does not let this client in.
     #[error("the server refused {name:?}: {reason}{}", refusal_hint(*reason))]
     Refused {

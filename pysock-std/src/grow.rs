@@ -2,43 +2,54 @@
 
 use pysock_proto::store::{Full, Store};
 
-/// A [`Store`] that grows as needed.
+/// A [`Store`] that grows as needed, up to a bound.
 #[derive(Debug)]
-pub(crate) struct Grow<T>(Vec<T>);
+pub(crate) struct Grow<T> {
+    items: Vec<T>,
+    most: usize,
+}
 
 impl<T> Grow<T> {
     pub(crate) const fn new() -> Self {
-        Grow(Vec::new())
+        Self::bounded(usize::MAX)
+    }
+
+    /// Up to `most` elements.
+    pub(crate) const fn bounded(most: usize) -> Self {
+        Grow { items: Vec::new(), most }
     }
 }
 
 impl<T> Store<T> for Grow<T> {
     fn as_slice(&self) -> &[T] {
-        &self.0
+        &self.items
     }
 
     fn as_mut_slice(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.items
     }
 
     fn reserve(&mut self) -> Result<(), Full> {
-        self.0.try_reserve(1).map_err(|_| Full)
+        if self.items.len() >= self.most {
+            return Err(Full);
+        }
+        self.items.try_reserve(1).map_err(|_| Full)
     }
 
     fn insert(&mut self, at: usize, value: T) -> Result<(), Full> {
-        if at > self.0.len() {
+        if at > self.items.len() {
             return Err(Full);
         }
         self.reserve()?;
-        self.0.insert(at, value);
+        self.items.insert(at, value);
         Ok(())
     }
 
     fn remove(&mut self, at: usize) -> Option<T> {
-        (at < self.0.len()).then(|| self.0.remove(at))
+        (at < self.items.len()).then(|| self.items.remove(at))
     }
 
     fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
-        self.0.retain(keep);
+        self.items.retain(keep);
     }
 }

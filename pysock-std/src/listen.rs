@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
     Error, Message, Sender,
+    client::PeerNews,
     link::{Destination, Verdict, WINDOW},
     transfer::{self, Origin, Part, Parts},
 };
@@ -28,6 +29,8 @@ enum Waiting {
     Whole(mpsc::UnboundedSender<Message>),
     /// Messages are handed on while they arrive.
     Prefixes(mpsc::UnboundedSender<PrefixMessage>),
+    /// Messages of other clients are delivered whole, among news of their sessions.
+    Reports(mpsc::UnboundedSender<PeerNews>),
 }
 
 /// The program's end of a queue with whole messages.
@@ -38,6 +41,11 @@ pub(crate) struct Queue {
 /// The program's end of a queue with messages that are still arriving.
 pub(crate) struct Prefixes {
     messages: mpsc::UnboundedReceiver<PrefixMessage>,
+}
+
+/// The program's end of a queue with messages and news of other clients.
+pub(crate) struct Reports {
+    reports: mpsc::UnboundedReceiver<PeerNews>,
 }
 
 fn sink(waiting: Waiting, capacity: usize) -> Sink {
@@ -59,6 +67,12 @@ pub(crate) fn prefixes(capacity: usize) -> (Sink, Prefixes) {
     (sink(Waiting::Prefixes(queue), capacity), Prefixes { messages })
 }
 
+/// A queue of messages and news of other clients.
+pub(crate) fn reports(capacity: usize) -> (Sink, Reports) {
+    let (queue, reports) = mpsc::unbounded_channel();
+    (sink(Waiting::Reports(queue), capacity), Reports { reports })
+}
+
 /// Something that holds its share of a queue until it is dropped.
 trait Shares: Send + 'static {
     fn hold(&mut self, share: OwnedSemaphorePermit);
@@ -76,7 +90,33 @@ impl Shares for PrefixMessage {
     }
 }
 
+/// News hold no share: they are few, and what there is to say of a session does not grow.
+impl Shares for PeerNews {
+    fn hold(&mut self, share: OwnedSemaphorePermit) {
+        if let PeerNews::Message(message) = self {
+            message.hold(share);
+        }
+    }
+}
+
 impl Sink {
+    /// Whether nobody can listen any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.waiting {
+            Waiting::Whole(queue) => queue.is_closed(),
+            Waiting::Prefixes(queue) => queue.is_closed(),
+            Waiting::Reports(queue) => queue.is_closed(),
+        }
+    }
+
+    /// Delivers news of another client to a listener that takes them.
+    pub(crate) fn report(&self, news: PeerNews) -> Verdict {
+        match &self.waiting {
+            Waiting::Reports(queue) => self.enqueue(queue, 0, news),
+            _ => Verdict::Go,
+        }
+    }
+
     fn enqueue<T: Shares>(
         &self,
         queue: &mpsc::UnboundedSender<T>,
@@ -110,6 +150,7 @@ impl Sink {
         let bytes = message.data.len();
         match &self.waiting {
             Waiting::Whole(queue) => self.enqueue(queue, bytes, message),
+            Waiting::Reports(queue) => self.enqueue(queue, bytes, PeerNews::Message(message)),
             Waiting::Prefixes(queue) => {
                 // It came in one piece: nothing is missing of it.
                 let mut ends = transfer::parts(Some(bytes as u64), None, [None]);
@@ -149,6 +190,12 @@ impl Sink {
 impl Queue {
     pub(crate) async fn next(&mut self) -> Option<Message> {
         self.messages.recv().await
+    }
+}
+
+impl Reports {
+    pub(crate) async fn next(&mut self) -> Option<PeerNews> {
+        self.reports.recv().await
     }
 }
 

@@ -65,8 +65,9 @@ impl From<Bytes> for Data {
     }
 }
 
-/// Who sent a message: what the *server* says, who authenticated every client. A name with the key it is
-/// bound to; the key is the identity.
+/// Who sent a message: a name with the key it is bound to; the key is the identity. For what came through a channel
+/// the *server* says so, who authenticated every client; for what came end to end the sender has
+/// [proven](Self::is_proven) it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sender(pub(crate) Source);
 
@@ -74,6 +75,8 @@ pub struct Sender(pub(crate) Source);
 pub(crate) enum Source {
     Server(PublicKey),
     Peer(Arc<PeerInfo>),
+    /// It has proven its key to this program itself.
+    Proven(Arc<PeerInfo>),
 }
 
 impl Sender {
@@ -81,7 +84,7 @@ impl Sender {
     pub fn name(&self) -> Option<&Name> {
         match &self.0 {
             Source::Server(_) => None,
-            Source::Peer(peer) => Some(&peer.name),
+            Source::Peer(peer) | Source::Proven(peer) => Some(&peer.name),
         }
     }
 
@@ -89,8 +92,13 @@ impl Sender {
     pub fn key(&self) -> &PublicKey {
         match &self.0 {
             Source::Server(key) => key,
-            Source::Peer(peer) => &peer.key,
+            Source::Peer(peer) | Source::Proven(peer) => &peer.key,
         }
+    }
+
+    /// Whether it has proven its key to this program itself, end to end. Otherwise the server vouches for it.
+    pub fn is_proven(&self) -> bool {
+        matches!(self.0, Source::Proven(_))
     }
 
     /// Whether it is the server itself.
@@ -161,7 +169,7 @@ impl From<&Sender> for Target {
     fn from(sender: &Sender) -> Self {
         Target(match &sender.0 {
             Source::Server(_) => Address::Server,
-            Source::Peer(peer) => Address::Peer(peer.clone()),
+            Source::Peer(peer) | Source::Proven(peer) => Address::Peer(peer.clone()),
         })
     }
 }

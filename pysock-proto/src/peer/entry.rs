@@ -262,6 +262,14 @@ impl Peer {
         }
     }
 
+    /// The server says that it is not there: what was under way may be lost, and an answer will not come.
+    pub(super) fn is_gone(&mut self) {
+        if self.state == State::Closing {
+            self.retry_at = Instant::default();
+        }
+        self.breaks();
+    }
+
     /// The connection is another one now: what was under way may be lost.
     pub(super) fn reconnected(&mut self) {
         self.id = None;

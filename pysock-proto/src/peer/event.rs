@@ -26,6 +26,8 @@ pub enum PeerEvent<'b> {
     /// The session wants a new handshake: [`Peers::handshake`](super::Peers::handshake). Until then, and unless it
     /// is only old, nothing can be sent.
     Wanted,
+    /// Somebody on the other side has to be asked, which may take a while. Nothing proves it.
+    Patience,
     /// An attempt has failed, or the session is over because the other side broke a rule.
     Failed(PeerError),
     /// The server has told of one key, and another was proven. There is no session.

@@ -323,10 +323,11 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             step::REFUSED => PeerError::Refused(PeerRefusal::from_code(*code.first()?)),
             step::PATIENCE => {
                 let half = self.halves.as_mut_slice().get_mut(at)?;
-                if !half.waits {
-                    (half.waits, half.deadline) = (true, env.now.after_millis(PATIENCE_MILLIS));
+                if half.waits {
+                    return None;
                 }
-                return None;
+                (half.waits, half.deadline) = (true, env.now.after_millis(PATIENCE_MILLIS));
+                return Some(PeerEvent::Patience);
             }
             _ => return None,
         };

@@ -175,7 +175,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         if let Some(peer) =
             self.sessions.as_mut_slice().iter_mut().find(|peer| peer.id() == Some(id))
         {
-            peer.breaks();
+            peer.is_gone();
         }
         let at = self.position(|half| half.peer.id == id && half.role == Role::Initiator)?;
         let half = self.halves.remove(at)?;

@@ -25,6 +25,7 @@ pub enum Heard {
     Offered(PublicKey),
     Open { fresh: bool },
     Wanted,
+    Patience,
     Failed(PeerError),
     OtherKey(PublicKey),
     Message(u16, Kind, Vec<u8>),
@@ -156,6 +157,7 @@ impl Client {
                 self.peers.consumed(key, stream, bytes.len());
                 Heard::Stream(format!("Chunk {stream} {}", bytes.len()))
             }
+            PeerEvent::Patience => Heard::Patience,
             PeerEvent::Reset => Heard::Reset,
             PeerEvent::Lost(n) => Heard::Lost(n),
             PeerEvent::Undelivered(n) => Heard::Undelivered(n),

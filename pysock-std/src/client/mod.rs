@@ -2,6 +2,7 @@
 
 mod channel;
 mod connect;
+mod peers;
 mod session;
 mod shared;
 
@@ -18,6 +19,7 @@ use pysock_proto::{
 use tokio::{sync::watch, task::JoinHandle};
 
 pub use channel::{Channel, PrefixChannel};
+pub use peers::{AskPeer, PeerListener, PeerNews, PeerPrefixListener};
 pub use shared::Status;
 use shared::{Opening, Shared};
 
@@ -40,6 +42,7 @@ pub type Ask = dyn Fn(&str, &PublicKey) -> bool + Send + Sync;
 pub struct ClientBuilder {
     config: ClientConfig,
     ask: Option<Arc<Ask>>,
+    ask_peer: Option<Arc<AskPeer>>,
 }
 
 /// A client of a server. Dropping it sends what is queued and closes, in the background;
@@ -71,7 +74,7 @@ impl Client {
 
     /// Takes its configuration from the program.
     pub fn from_config(config: ClientConfig) -> ClientBuilder {
-        ClientBuilder { config, ask: None }
+        ClientBuilder { config, ask: None, ask_peer: None }
     }
 
     /// What it is called.
@@ -313,6 +316,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Asks `ask` about another client of which nothing is known, if the configuration says `peers: ask`.
+    #[must_use]
+    pub fn ask_peer(
+        mut self,
+        ask: impl Fn(&Name, &PublicKey) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.ask_peer = Some(Arc::new(ask));
+        self
+    }
+
     /// Connects to the server that the configuration names.
     ///
     /// # Errors
@@ -347,7 +360,8 @@ impl ClientBuilder {
         });
         let (state, known) = opened.await.map_err(|e| Error::Value(e.to_string()))??;
         let pinned = self.config.server_key.or(known);
-        let shared = Shared::new(self.config, name, (host, port), state, pinned, self.ask);
+        let asks = (self.ask, self.ask_peer);
+        let shared = Shared::new(self.config, name, (host, port), state, pinned, asks)?;
         let shared = Arc::new(shared);
         let link = shared.connect().await?;
         // Before the program can ask anything: a new connection forgets what was asked on the one before.

@@ -3,12 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pysock_proto::{ChannelName, Envelope, Event, Failure, Kind, PeerId, Unit};
+use pysock_proto::{
+    ChannelName, Connection, Env, Envelope, Event, Failure, Kind, PeerId, TxBuf, Unit,
+};
 
-use super::shared::{Shared, Status};
+use super::{
+    peers::PeerTask,
+    shared::{Shared, Status},
+};
 use crate::{
     Error, Message, Sender,
-    link::{self, Destination, End, Handler, Link, Surroundings, Verdict},
+    link::{self, C, Destination, End, Filled, Handler, Link, Surroundings, Verdict},
     reply::Replier,
     transfer::Origin,
 };
@@ -38,10 +43,11 @@ pub(super) async fn drive(shared: Arc<Shared>, link: Link) -> Ended {
 
 async fn keep_connected(shared: &Arc<Shared>, first: Link) -> Ended {
     let mut link = first;
+    let mut peers = PeerTask::new(shared);
     let mut wait = FIRST_WAIT;
     loop {
         let since = tokio::time::Instant::now();
-        let end = live(shared, &mut link).await;
+        let end = live(shared, &mut peers, &mut link).await;
         drop(link);
         shared.lose_connection();
         let mut why = match end {
@@ -78,6 +84,7 @@ async fn keep_connected(shared: &Arc<Shared>, first: Link) -> Ended {
             match shared.connect().await {
                 Ok(link) => {
                     shared.begin_connection();
+                    peers.reconnected();
                     break link;
                 }
                 Err(error) => why = error,
@@ -106,19 +113,20 @@ async fn pause(shared: &Shared, wait: Duration) -> bool {
     }
 }
 
-async fn live(shared: &Arc<Shared>, link: &mut Link) -> End {
+async fn live(shared: &Arc<Shared>, peers: &mut PeerTask, link: &mut Link) -> End {
     let around = Surroundings {
         outbox: shared.outbox.clone(),
         budget: shared.budget.clone(),
         counters: shared.counters.clone(),
         stall: Duration::from_secs(shared.config.idle_timeout.into()),
     };
-    link.live(&mut Listening { shared }, &around).await
+    link.live(&mut Listening { shared, peers }, &around).await
 }
 
 /// What a client does with what its server sends.
 struct Listening<'a> {
     shared: &'a Arc<Shared>,
+    peers: &'a mut PeerTask,
 }
 
 impl Listening<'_> {
@@ -173,16 +181,31 @@ impl Handler for Listening<'_> {
         }
     }
 
-    fn relay(&mut self, _peer: PeerId, _unit: Unit, _bytes: Bytes) -> Verdict {
-        // This client has no sessions with others.
-        Verdict::Go
+    fn relay(&mut self, peer: PeerId, unit: Unit, bytes: &mut [u8], env: &Env<'_>) -> Verdict {
+        self.peers.relay(peer, unit, bytes, env)
+    }
+
+    fn fill(&mut self, conn: &mut Connection<C>, tx: &mut TxBuf<Vec<u8>>, env: &Env<'_>) -> Filled {
+        self.peers.fill(conn, tx, env)
+    }
+
+    fn part(&mut self, env: &Env<'_>) -> bool {
+        self.peers.part(env)
+    }
+
+    fn deadline(&self) -> Option<pysock_proto::Instant> {
+        self.peers.deadline()
     }
 
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Opened { id, result } => self.shared.opened(id, result),
             Event::Found { query, peer } => self.shared.found(query, peer),
-            Event::Peer(peer) => self.shared.announced(peer),
+            Event::Peer(peer) => {
+                self.peers.named(&peer);
+                self.shared.announced(peer);
+            }
+            Event::RelayFailed { peer, failure } => self.peers.unreachable(peer, failure),
             Event::Failed { envelope, failure } => self.shared.failed(envelope, failure),
             _ => {}
         }

@@ -14,7 +14,7 @@ use pysock_proto::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{Ask, Undelivered};
+use super::{Ask, AskPeer, Undelivered, peers::Book};
 use crate::{
     Error, Sender, Target,
     config::{ClientConfig, Queue, WhenFull},
@@ -82,6 +82,8 @@ pub(super) struct Shared {
     /// The key that the server has to have.
     pub(super) pinned: Mutex<Option<PublicKey>>,
     pub(super) outbox: Arc<Outbox>,
+    /// Other clients, end to end.
+    pub(super) book: Book,
     pub(super) budget: Budget,
     pub(super) counters: Arc<Counters>,
     pub(super) requests: Requests,
@@ -104,17 +106,16 @@ impl Shared {
         (host, port): (String, u16),
         state: Option<Arc<StateFile>>,
         pinned: Option<PublicKey>,
-        ask: Option<Arc<Ask>>,
-    ) -> Self {
-        Shared {
+        (ask, ask_peer): (Option<Arc<Ask>>, Option<Arc<AskPeer>>),
+    ) -> Result<Self, Error> {
+        // The program waits while the server is behind.
+        let queue = Queue { bytes: config.queue_bytes, full: WhenFull::Block, ..Queue::new() };
+        let outbox = Arc::new(Outbox::new(queue));
+        Ok(Shared {
+            book: Book::new(config.queue_bytes, &outbox.line, ask_peer)?,
+            outbox,
             identity: crate::link::identity(&config.key),
             clock: Clock::start(),
-            // The program waits while the server is behind.
-            outbox: Arc::new(Outbox::new(Queue {
-                bytes: config.queue_bytes,
-                full: WhenFull::Block,
-                ..Queue::new()
-            })),
             budget: Budget::new(BUDGET.max(config.max_message)),
             counters: Arc::default(),
             requests: Requests::default(),
@@ -131,7 +132,7 @@ impl Shared {
             port,
             state,
             ask,
-        }
+        })
     }
 
     pub(super) fn address(&self) -> String {
@@ -172,6 +173,7 @@ impl Shared {
     pub(super) fn end(&self, why: &str) {
         self.status.send_replace(Status::Ended(why.into()));
         self.outbox.fail_all(Failure::NoPeer);
+        self.book.end();
         self.lose_connection();
         for entry in locked(&self.channels).iter_mut() {
             entry.sink = None;
@@ -252,6 +254,12 @@ impl Shared {
                 Some(Sender(Source::Peer(peer.clone())))
             }
         }
+    }
+
+    /// Who a number stands for, as the server has announced it.
+    pub(super) fn announced_peer(&self, id: PeerId) -> Option<PeerInfo> {
+        let directory = locked(&self.directory);
+        directory.announced.iter().rev().find(|peer| peer.id == id).map(|peer| **peer)
     }
 
     pub(super) fn announced(&self, peer: PeerInfo) {
@@ -375,13 +383,17 @@ impl Shared {
             Kind::Message => {
                 let name = self.channel_name(envelope.channel);
                 tracing::info!(channel = ?name, to = ?envelope.party, %why, "a message did not get through");
-                let mut failures = locked(&self.failures);
-                if failures.len() >= FAILURES {
-                    failures.pop_front();
-                }
-                failures.push_back(Undelivered { channel: name, to: envelope.party, why });
+                self.note_failure(Undelivered { channel: name, to: envelope.party, why });
             }
         }
+    }
+
+    pub(super) fn note_failure(&self, undelivered: Undelivered) {
+        let mut failures = locked(&self.failures);
+        if failures.len() >= FAILURES {
+            failures.pop_front();
+        }
+        failures.push_back(undelivered);
     }
 
     pub(super) fn take_failures(&self) -> Vec<Undelivered> {

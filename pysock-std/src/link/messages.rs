@@ -46,7 +46,7 @@ impl Messages {
     }
 
     /// Takes some messages out of the queue, until one has to wait.
-    pub(super) fn queued(&mut self, out: &mut impl Out, outbox: &Outbox) -> Turn {
+    pub(crate) fn queued(&mut self, out: &mut impl Out, outbox: &Outbox) -> Turn {
         let mut moved = false;
         for _ in 0..TURN {
             let Some(item) = self.ready.pop_front().or_else(|| outbox.lock().pop()) else { break };
@@ -121,7 +121,7 @@ impl Messages {
     }
 
     /// Goes on with the large messages, by one part of each.
-    pub(super) fn large(&mut self, out: &mut impl Out, outbox: &Outbox) -> Turn {
+    pub(crate) fn large(&mut self, out: &mut impl Out, outbox: &Outbox) -> Turn {
         let (mut moved, mut at) = (false, 0);
         while let Some(active) = self.active.get_mut(at) {
             match active.advance(out, outbox.least()) {

@@ -19,8 +19,8 @@ use pysock_proto::{
 };
 use tokio::net::TcpStream;
 
-pub(crate) use receiving::{Budget, Destination, Receiving};
 pub(crate) use messages::Messages;
+pub(crate) use receiving::{Budget, Destination, Receiving};
 pub(crate) use run::{Counters, End, Handler, Surroundings, Verdict, Wait};
 pub(crate) use sending::{Filled, Turn};
 pub(crate) use ways::In;

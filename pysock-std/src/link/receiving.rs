@@ -226,6 +226,13 @@ impl Receiving {
         }
     }
 
+    /// Every stream is over, and none is complete.
+    pub(crate) fn reset(&mut self) {
+        for stream in 0..pysock_proto::MAX_STREAMS {
+            self.aborted(StreamId(stream), Failure::Incomplete);
+        }
+    }
+
     pub(crate) fn aborted(&mut self, stream: StreamId, why: Failure) {
         if let Some(Incoming { state: State::Forward(forward), .. }) = self.take(stream) {
             forward.finish(|| Part::Aborted(why));

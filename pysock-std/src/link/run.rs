@@ -262,9 +262,7 @@ impl<H: Handler> Life<'_, H> {
                     self.sending.messages.stopped(stream, failure, &self.around.outbox);
                     Verdict::Go
                 }
-                Event::Relay { peer, unit, bytes } => {
-                    self.handler.relay(peer, unit, bytes, &env)
-                }
+                Event::Relay { peer, unit, bytes } => self.handler.relay(peer, unit, bytes, &env),
                 Event::Closed(why) => {
                     self.reading = false;
                     self.closed = Some(End::Closed(why));

@@ -13,7 +13,7 @@ pub(super) const TURN: usize = 16;
 
 /// How far a filling came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Filled {
+pub(crate) enum Filled {
     /// Everything that can go is in the buffer.
     All,
     /// The buffer is full and more could go.
@@ -43,10 +43,10 @@ impl Lane {
 }
 
 /// What became of a turn.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     /// Something went.
-    pub(super) moved: bool,
-    pub(super) filled: Filled,
+    pub(crate) moved: bool,
+    pub(crate) filled: Filled,
 }
 
 /// What one connection is sending.

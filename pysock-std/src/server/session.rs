@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{
-    Admission, CloseReason, Connection, Env, Envelope, Event, Failure, Kind, Party, PeerId, Refusal,
-    ServerSetup, Unit,
+    Admission, CloseReason, Connection, Env, Envelope, Event, Failure, Kind, Party, PeerId,
+    Refusal, ServerSetup, Unit,
     registry::{Claim, Slot},
 };
 use tokio::net::TcpStream;
@@ -143,7 +143,7 @@ async fn admit(
             let env = link.env();
             let (now, id) = (env.now, session.peer.id);
             let identity = hub.identity.clone();
-            let env = pysock_proto::Env { now, identity: &*identity };
+            let env = Env { now, identity: &*identity };
             if let Err(error) = link.conn.admit(admission, id, &env) {
                 tracing::debug!(%error, "admission failed");
                 hub.leave(&session);
@@ -156,7 +156,7 @@ async fn admit(
                 client = %admission.name(), key = %admission.key(), %address, %why, "refused"
             );
             let identity = hub.identity.clone();
-            let env = pysock_proto::Env { now: hub.clock.now(), identity: &*identity };
+            let env = Env { now: hub.clock.now(), identity: &*identity };
             if link.conn.refuse(admission, why, &env).is_ok() {
                 link.farewell();
             }

@@ -1,0 +1,229 @@
+//! What a program and its connection's task both know of other clients: queues to them, how their sessions do, and what
+//! the task is told.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use pysock_proto::{
+    ChannelName, Name, PeerError, PeerInfo, PeerRefusal, PublicKey,
+    peer::{Acquaintance, Greeting, PeerVerify},
+};
+use tokio::sync::watch;
+
+use crate::{
+    Error,
+    config::{Queue, WhenFull},
+    line::Line,
+    listen::Sink,
+    outbox::Outbox,
+    reply::Requests,
+};
+
+/// Clients with which a client may have sessions at once.
+pub(super) const MAX_SESSIONS: usize = 4096;
+/// Handshakes that may be under way at once.
+pub(super) const MAX_HANDSHAKES: usize = 256;
+
+/// Decides about another client of which nothing is known: its name and its key.
+pub type AskPeer = dyn Fn(&Name, &PublicKey) -> bool + Send + Sync;
+
+/// How the session with another client does.
+#[derive(Clone, Debug)]
+pub(super) enum Phase {
+    /// A handshake is under way, or will be.
+    Meeting,
+    /// Somebody on the other side is being asked.
+    Waiting,
+    Open,
+    Failed(Why),
+}
+
+/// Why there is no session.
+#[derive(Clone, Debug)]
+pub(super) enum Why {
+    Peer(PeerError),
+    /// The pinned key is another one.
+    Changed {
+        expected: PublicKey,
+        offered: PublicKey,
+    },
+    /// Nothing is known about the key, and that is not enough.
+    Unknown(PublicKey),
+    /// The server has named a key, and the other side has proven another.
+    Swapped {
+        named: PublicKey,
+        proven: PublicKey,
+    },
+    Closed,
+    /// What has to be remembered could not be read or stored.
+    State(Arc<str>),
+    /// The client is over.
+    Ended,
+}
+
+impl Why {
+    /// Whether another attempt may soon succeed.
+    pub(super) fn is_temporary(&self) -> bool {
+        match self {
+            Why::Peer(PeerError::TimedOut | PeerError::UnderWay) => true,
+            Why::Peer(PeerError::Refused(why)) => why.is_temporary(),
+            Why::Peer(PeerError::Unreachable(why)) => *why == pysock_proto::Failure::Busy,
+            _ => false,
+        }
+    }
+}
+
+/// Another client, as this one deals with it.
+pub(super) struct Entry {
+    pub(super) peer: Mutex<PeerInfo>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) requests: Requests,
+    pub(super) phase: watch::Sender<Phase>,
+}
+
+impl Entry {
+    pub(super) fn info(&self) -> PeerInfo {
+        *locked(&self.peer)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Open)
+    }
+
+    pub(super) fn fails(&self, why: Why) {
+        self.phase.send_replace(Phase::Failed(why));
+    }
+}
+
+/// What the connection's task is told.
+pub(super) enum Order {
+    Meet(PeerInfo, Acquaintance),
+    Answer(Greeting),
+    Refuse(Greeting, PeerRefusal),
+    Accept(PeerVerify),
+    Deny(PeerVerify, PeerRefusal),
+    /// The server has found a client again whose number was lost.
+    Named(PeerInfo),
+    Close(PublicKey),
+}
+
+/// Everything about other clients that outlives a connection.
+pub(in crate::client) struct Book {
+    entries: Mutex<HashMap<PublicKey, Arc<Entry>>>,
+    orders: Mutex<VecDeque<Order>>,
+    sink: Mutex<Option<Sink>>,
+    /// Pins of a client without a state file: as long as the program runs.
+    pub(super) pins: Mutex<BTreeMap<Name, PublicKey>>,
+    pub(super) ask: Option<Arc<AskPeer>>,
+    /// What messages of one client to another say they came by.
+    pub(super) direct: ChannelName,
+    queue_bytes: usize,
+    /// The line to the connection's task, beside which each queue has its own.
+    line: Line,
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Book {
+    pub(in crate::client) fn new(
+        queue_bytes: usize,
+        line: &Line,
+        ask: Option<Arc<AskPeer>>,
+    ) -> Result<Self, Error> {
+        let name = "direct";
+        let direct = name.parse().map_err(|source| Error::Name { name: name.into(), source })?;
+        Ok(Book {
+            entries: Mutex::default(),
+            orders: Mutex::default(),
+            sink: Mutex::default(),
+            pins: Mutex::default(),
+            ask,
+            direct,
+            queue_bytes,
+            line: line.beside(),
+        })
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        locked(&self.orders).push_back(order);
+        self.line.wake();
+    }
+
+    pub(super) fn next_order(&self) -> Option<Order> {
+        locked(&self.orders).pop_front()
+    }
+
+    /// Handshakes and decisions of a connection that is over mean nothing to the next one.
+    pub(super) fn forget_orders(&self) {
+        locked(&self.orders).clear();
+    }
+
+    pub(super) fn get(&self, key: &PublicKey) -> Option<Arc<Entry>> {
+        locked(&self.entries).get(key).cloned()
+    }
+
+    pub(super) fn by_name(&self, name: &Name) -> Option<Arc<Entry>> {
+        let entries = locked(&self.entries);
+        entries.values().find(|entry| entry.info().name == *name && entry.is_open()).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Entry>> {
+        locked(&self.entries).values().cloned().collect()
+    }
+
+    /// Makes an entry for a client that is let in.
+    pub(super) fn enter(&self, peer: &PeerInfo) -> Result<(), Why> {
+        self.entry(peer).map(drop).map_err(Why::Peer)
+    }
+
+    /// The entry of a client, made if there is none yet.
+    pub(super) fn entry(&self, peer: &PeerInfo) -> Result<Arc<Entry>, PeerError> {
+        let mut entries = locked(&self.entries);
+        if let Some(entry) = entries.get(&peer.key) {
+            *locked(&entry.peer) = *peer;
+            return Ok(entry.clone());
+        }
+        if entries.len() >= MAX_SESSIONS {
+            entries.retain(|_, entry| !matches!(*entry.phase.borrow(), Phase::Failed(_)));
+        }
+        if entries.len() >= MAX_SESSIONS {
+            return Err(PeerError::Full);
+        }
+        let limits = Queue { bytes: self.queue_bytes, full: WhenFull::Block, ..Queue::new() };
+        let entry = Arc::new(Entry {
+            peer: Mutex::new(*peer),
+            outbox: Arc::new(Outbox::on(self.line.beside(), limits)),
+            requests: Requests::default(),
+            phase: watch::Sender::new(Phase::Meeting),
+        });
+        entries.insert(peer.key, entry.clone());
+        Ok(entry)
+    }
+
+    pub(super) fn listen(&self, sink: Sink) -> Result<(), Error> {
+        let mut listener = locked(&self.sink);
+        if listener.as_ref().is_some_and(|sink| !sink.is_closed()) {
+            return Err(Error::ChannelExists(self.direct.as_str().into()));
+        }
+        *listener = Some(sink);
+        Ok(())
+    }
+
+    pub(super) fn sink(&self) -> Option<Sink> {
+        locked(&self.sink).clone().filter(|sink| !sink.is_closed())
+    }
+
+    /// There will be no further connection.
+    pub(in crate::client) fn end(&self) {
+        *locked(&self.sink) = None;
+        for entry in self.all() {
+            entry.fails(Why::Ended);
+            entry.outbox.fail_all(pysock_proto::Failure::NoPeer);
+            entry.requests.lose(|_| true);
+        }
+    }
+}

@@ -1,0 +1,577 @@
+//! Sessions with other clients, as the connection's task runs them: it alone touches the protocol's state.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use pysock_proto::{
+    ChannelId, CloseReason, Connection, Env, Envelope, Failure, Kind, Party, PeerError, PeerId,
+    PeerInfo, PeerRefusal, PublicKey, SendError, StreamId, TxBuf, Unit,
+    peer::{Acquaintance, Greeting, HalfOpen, Peer, PeerEvent, PeerVerify, Peers, channel},
+};
+
+use super::{
+    PeerNews,
+    book::{Entry, MAX_HANDSHAKES, MAX_SESSIONS, Order, Phase, Why},
+};
+use crate::{
+    Message, Sender,
+    client::shared::Shared,
+    config::Trust,
+    grow::Grow,
+    line::Control,
+    link::{self, C, Destination, Filled, In, Messages, Receiving, Turn, Verdict, Wait},
+    message::Source,
+    reply::{Asked, Replier},
+};
+
+/// How long one attempt at a handshake may take, in milliseconds.
+const ATTEMPT_MILLIS: u64 = 3_000;
+/// How long a person may take to decide about a key, in milliseconds.
+const DECISION_MILLIS: u64 = 110_000;
+
+type Core = Peers<C, Grow<Peer>, Grow<HalfOpen>>;
+
+/// What goes to and comes from one client.
+struct Lane {
+    entry: Arc<Entry>,
+    messages: Messages,
+    receiving: Receiving,
+}
+
+/// All sessions of a client. Outlives its connections.
+pub(in crate::client) struct PeerTask {
+    shared: Arc<Shared>,
+    core: Core,
+    lanes: HashMap<PublicKey, Lane>,
+    /// The program is leaving, and every session was closed.
+    parting: bool,
+}
+
+/// Credit for one client's streams.
+struct PeerIn<'a> {
+    core: &'a mut Core,
+    key: PublicKey,
+}
+
+impl In for PeerIn<'_> {
+    fn consumed(&mut self, stream: StreamId, bytes: usize) {
+        self.core.consumed(&self.key, stream, bytes);
+    }
+
+    fn stop(&mut self, stream: StreamId, why: Failure) {
+        self.core.stop(&self.key, stream, why);
+    }
+}
+
+impl PeerTask {
+    pub(in crate::client) fn new(shared: &Arc<Shared>) -> Self {
+        let (sessions, halves) = (Grow::bounded(MAX_SESSIONS), Grow::bounded(MAX_HANDSHAKES));
+        PeerTask {
+            shared: shared.clone(),
+            core: Peers::new(shared.name, shared.limits(), sessions, halves),
+            lanes: HashMap::new(),
+            parting: false,
+        }
+    }
+
+    /// The connection is another one: every session goes on once its client is found there.
+    pub(in crate::client) fn reconnected(&mut self) {
+        self.shared.book.forget_orders();
+        self.core.reconnected();
+        for peer in self.core.sessions() {
+            if let Some(lane) = self.lanes.get(peer.key()) {
+                lane.entry.phase.send_replace(Phase::Meeting);
+            }
+            super::find_again(&self.shared, *peer.key());
+        }
+    }
+
+    /// A sealed unit has arrived.
+    pub(in crate::client) fn relay(
+        &mut self,
+        from: PeerId,
+        unit: Unit,
+        bytes: &mut [u8],
+        env: &Env<'_>,
+    ) -> Verdict {
+        let Some(peer) = self.shared.announced_peer(from) else { return Verdict::Go };
+        let mut waits: Vec<Wait> = Vec::new();
+        let mut incoming = self.core.receive(&peer, unit, bytes, env);
+        while let Some(event) = self.core.next(&mut incoming) {
+            if let Verdict::Wait(wait) = self.act(&peer, event, env) {
+                waits.push(wait);
+            }
+        }
+        match waits.len() {
+            0 => Verdict::Go,
+            _ => Verdict::Wait(Box::pin(async move {
+                for wait in waits {
+                    wait.await;
+                }
+            })),
+        }
+    }
+
+    /// The server did not pass something on.
+    pub(in crate::client) fn unreachable(&mut self, id: PeerId, why: Failure) {
+        let known = self.core.sessions().iter().find(|peer| peer.id() == Some(id));
+        let known = known.map(|peer| *peer.key());
+        let failed = self.core.unreachable(id, why);
+        if let Some((key, error)) = failed
+            && let Some(entry) = self.shared.book.get(&key)
+        {
+            entry.fails(Why::Peer(error));
+        }
+        if let Some(key) = known
+            && why == Failure::NoPeer
+        {
+            // Its number is of another time.
+            super::find_again(&self.shared, key);
+        }
+    }
+
+    /// The server has named a client.
+    pub(in crate::client) fn named(&mut self, peer: &PeerInfo) {
+        self.core.named(peer);
+    }
+
+    /// Moves what goes to other clients into `tx`.
+    pub(in crate::client) fn fill(
+        &mut self,
+        conn: &mut Connection<C>,
+        tx: &mut TxBuf<Vec<u8>>,
+        env: &Env<'_>,
+    ) -> Filled {
+        while let Some(order) = self.shared.book.next_order() {
+            self.obey(order, env);
+        }
+        while let Some((key, event)) = self.core.poll(env.now) {
+            let Some(peer) = self.peer(&key) else { continue };
+            // Only messages have to wait, and none come from here.
+            let _ = self.act(&peer, event, env);
+        }
+        self.lanes.retain(|key, _| self.core.get(key).is_some());
+        if self.flush(conn, tx, env) == Filled::Full {
+            return Filled::Full;
+        }
+        let mut filled = Filled::All;
+        for (key, lane) in &mut self.lanes {
+            let input = &mut PeerIn { core: &mut self.core, key: *key };
+            lane.listen_to_consumers(input);
+            if lane.fill(conn, tx, &mut self.core, key) == Filled::Full {
+                filled = Filled::Full;
+                break;
+            }
+        }
+        // Consumers may have given credit back.
+        if self.flush(conn, tx, env) == Filled::Full { Filled::Full } else { filled }
+    }
+
+    fn flush(
+        &mut self,
+        conn: &mut Connection<C>,
+        tx: &mut TxBuf<Vec<u8>>,
+        env: &Env<'_>,
+    ) -> Filled {
+        match conn.flush_peers(&mut tx.lend(), &mut self.core, env) {
+            Err(SendError::Full(_)) => Filled::Full,
+            Ok(()) => Filled::All,
+            Err(error) => {
+                tracing::debug!(%error, "sessions with other clients were not served");
+                Filled::All
+            }
+        }
+    }
+
+    pub(in crate::client) fn deadline(&self) -> Option<pysock_proto::Instant> {
+        self.core.deadline()
+    }
+
+    /// The program leaves: says so to everybody, once all is sent. `true`: they have answered, or will not.
+    pub(in crate::client) fn part(&mut self, env: &Env<'_>) -> bool {
+        let open = |key: &PublicKey| self.core.get(key).is_some_and(Peer::is_open);
+        let busy = self.lanes.iter().any(|(key, lane)| open(key) && !lane.is_idle());
+        if busy {
+            return false;
+        }
+        if !self.parting {
+            self.parting = true;
+            let keys: Vec<_> = self.core.sessions().iter().map(|peer| *peer.key()).collect();
+            for key in keys {
+                self.core.close(&key, CloseReason::Done, env);
+            }
+            self.shared.outbox.line.wake();
+        }
+        // One that is not reachable now cannot be told.
+        self.core.sessions().iter().all(|peer| peer.id().is_none())
+    }
+
+    fn peer(&self, key: &PublicKey) -> Option<PeerInfo> {
+        let mut peer = self.shared.book.get(key)?.info();
+        if let Some(id) = self.core.get(key).and_then(Peer::id) {
+            peer.id = id;
+        }
+        Some(peer)
+    }
+
+    fn obey(&mut self, order: Order, env: &Env<'_>) {
+        match order {
+            Order::Meet(peer, acquaintance) => self.meet(&peer, acquaintance, env),
+            Order::Answer(greeting) => {
+                let by = env.now.after_millis(ATTEMPT_MILLIS);
+                match link::ephemeral() {
+                    Ok(ephemeral) => {
+                        if let Err(error) = self.core.answer(greeting, ephemeral, by) {
+                            tracing::debug!(%error, "a greeting was answered too late");
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "a greeting was not answered"),
+                }
+            }
+            Order::Refuse(greeting, why) => self.core.refuse(greeting, why, env),
+            Order::Accept(verify) => {
+                if let Err(error) = self.core.accept(verify, env) {
+                    tracing::debug!(%error, "a key was accepted too late");
+                }
+            }
+            Order::Deny(verify, why) => self.core.deny(verify, why, env),
+            Order::Named(peer) => self.core.named(&peer),
+            Order::Close(key) => self.core.close(&key, CloseReason::Done, env),
+        }
+    }
+
+    fn meet(&mut self, peer: &PeerInfo, acquaintance: Acquaintance, env: &Env<'_>) {
+        let Ok(entry) = self.shared.book.entry(peer) else { return };
+        if self.core.get(&peer.key).is_some_and(Peer::is_open) {
+            entry.phase.send_replace(Phase::Open);
+            return;
+        }
+        let by = env.now.after_millis(ATTEMPT_MILLIS);
+        let begun = match link::ephemeral() {
+            Ok(e) => self.core.handshake(peer, acquaintance, e, by, env).map_err(Why::Peer),
+            Err(error) => Err(Why::State(error.to_string().into())),
+        };
+        match begun {
+            // What is under way will tell.
+            Ok(()) | Err(Why::Peer(PeerError::UnderWay)) => {}
+            Err(why) => entry.fails(why),
+        }
+    }
+
+    /// Something happened with another client.
+    fn act(&mut self, peer: &PeerInfo, event: PeerEvent<'_>, env: &Env<'_>) -> Verdict {
+        match event {
+            PeerEvent::Greeting(greeting) => self.greeted(*peer, greeting, env),
+            PeerEvent::Verify(verify) => self.verify(*peer, verify, env),
+            PeerEvent::Open { fresh } => return self.opened(peer, fresh),
+            PeerEvent::Wanted => {
+                if let Some(entry) = self.shared.book.get(&peer.key) {
+                    entry.phase.send_replace(Phase::Meeting);
+                }
+                self.meet(peer, Acquaintance::Known, env);
+            }
+            PeerEvent::Patience => {
+                if let Some(entry) = self.shared.book.get(&peer.key) {
+                    entry.phase.send_replace(Phase::Waiting);
+                }
+            }
+            PeerEvent::Failed(why) => self.failed(peer, why, env),
+            PeerEvent::Offered(offered) => {
+                let why = Why::Changed { expected: peer.key, offered };
+                self.fails(
+                    &peer.key,
+                    if offered == peer.key { Why::Peer(PeerError::NeedXx) } else { why },
+                );
+            }
+            PeerEvent::OtherKey(proven) => {
+                self.fails(&peer.key, Why::Swapped { named: peer.key, proven });
+            }
+            PeerEvent::Message { channel, kind, bytes } => {
+                return self.message(peer, channel, kind, Bytes::copy_from_slice(bytes));
+            }
+            PeerEvent::Refused { channel, kind: Kind::Request(id), failure } => {
+                if let Some(lane) = self.lanes.get(&peer.key) {
+                    let asked = Asked { responder: Party::Server, channel: channel.into(), id };
+                    lane.entry.requests.settle(asked, Err(failure));
+                }
+            }
+            PeerEvent::Refused { channel, failure, .. } => {
+                self.shared.undelivered(peer, channel, failure);
+            }
+            PeerEvent::Begin { stream, channel, kind, length } => {
+                return self.begin(peer, stream, envelope(channel, kind), length);
+            }
+            PeerEvent::Chunk { stream, bytes } => {
+                let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
+                let input = &mut PeerIn { core: &mut self.core, key: peer.key };
+                lane.receiving.chunk(stream, bytes, input);
+            }
+            PeerEvent::End(stream) => {
+                let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
+                if let Some((envelope, bytes)) = lane.receiving.end(stream) {
+                    return self.message(peer, envelope.channel.0, envelope.kind, bytes);
+                }
+            }
+            PeerEvent::Aborted { stream, failure } => {
+                if let Some(lane) = self.lanes.get_mut(&peer.key) {
+                    lane.receiving.aborted(stream, failure);
+                }
+            }
+            PeerEvent::Stopped { stream, failure } => {
+                if let Some(lane) = self.lanes.get_mut(&peer.key) {
+                    lane.messages.stopped(stream, failure, &lane.entry.outbox);
+                }
+            }
+            PeerEvent::Reset => {
+                if let Some(lane) = self.lanes.get_mut(&peer.key) {
+                    lane.reset();
+                }
+            }
+            PeerEvent::Lost(messages) => {
+                self.lose_requests(&peer.key);
+                return self.tell(PeerNews::Lost { from: sender(peer), messages });
+            }
+            PeerEvent::Undelivered(messages) => {
+                self.lose_requests(&peer.key);
+                self.shared.undelivered(peer, channel::DIRECT, Failure::Gone);
+                return self.tell(PeerNews::Undelivered { to: *peer, messages });
+            }
+            PeerEvent::Unknown(messages) => {
+                self.lose_requests(&peer.key);
+                self.shared.undelivered(peer, channel::DIRECT, Failure::Unknown);
+                return self.tell(PeerNews::Unknown { to: *peer, messages });
+            }
+            PeerEvent::Closed(why) => {
+                self.lose_requests(&peer.key);
+                self.fails(&peer.key, Why::Closed);
+                return self.tell(PeerNews::Closed { peer: *peer, why });
+            }
+            _ => {}
+        }
+        Verdict::Go
+    }
+
+    fn fails(&self, key: &PublicKey, why: Why) {
+        if let Some(entry) = self.shared.book.get(key) {
+            entry.fails(why);
+        }
+    }
+
+    /// A request or its reply may be among what was lost.
+    fn lose_requests(&self, key: &PublicKey) {
+        if let Some(lane) = self.lanes.get(key) {
+            lane.entry.requests.lose(|_| true);
+        }
+    }
+
+    fn failed(&mut self, peer: &PeerInfo, why: PeerError, env: &Env<'_>) {
+        let doubtful = matches!(why, PeerError::NeedXx | PeerError::Handshake);
+        if doubtful && !self.core.sessions().iter().any(|known| known.key() == &peer.key) {
+            // Which key answers now? Finding out shows nothing of ours.
+            self.meet(peer, Acquaintance::Diagnose, env);
+            return;
+        }
+        tracing::debug!(peer = %peer.name, %why, "no session");
+        self.fails(&peer.key, Why::Peer(why));
+    }
+
+    /// Somebody wants a session.
+    fn greeted(&mut self, peer: PeerInfo, greeting: Greeting, env: &Env<'_>) {
+        let known = self.core.get(&peer.key).is_some() || self.shared.is_member(&peer.key);
+        if known && self.shared.book.entry(&peer).is_ok() {
+            // It was accepted before, and only its owner can use this key.
+            self.obey(Order::Answer(greeting), env);
+            return;
+        }
+        if greeting.is_proven() && self.shared.config.peers == Trust::Ask {
+            self.core.hold_greeting(&greeting, env.now.after_millis(DECISION_MILLIS), env);
+        }
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let allowed = match greeting.is_proven() {
+                true => shared.judge(peer.name, peer.key).await,
+                // The key is judged once it is proven; here only what can be said for certain.
+                false => {
+                    match (shared.standing(&peer.name, &peer.key).await, shared.config.peers) {
+                        (Ok(super::trust::Standing::Changed(expected)), _) => {
+                            Err(Why::Changed { expected, offered: peer.key })
+                        }
+                        (Ok(super::trust::Standing::New), Trust::Pin) => {
+                            Err(Why::Unknown(peer.key))
+                        }
+                        (standing, _) => standing.map(drop),
+                    }
+                }
+            };
+            shared.book.order(match allowed.and_then(|()| shared.book.enter(&peer)) {
+                Ok(()) => Order::Answer(greeting),
+                Err(why) => {
+                    shared.turned_away(peer, why).await;
+                    Order::Refuse(greeting, PeerRefusal::NotTrusted)
+                }
+            });
+        });
+    }
+
+    /// Somebody has proven a key.
+    fn verify(&mut self, peer: PeerInfo, verify: PeerVerify, env: &Env<'_>) {
+        if self.shared.is_member(&peer.key) && self.shared.book.entry(&peer).is_ok() {
+            self.obey(Order::Accept(verify), env);
+            return;
+        }
+        if self.shared.config.peers == Trust::Ask {
+            self.core.hold_verify(&verify, env.now.after_millis(DECISION_MILLIS), env);
+        }
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let judged = shared.judge(peer.name, *verify.key()).await;
+            shared.book.order(match judged.and_then(|()| shared.book.enter(&peer)) {
+                Ok(()) => Order::Accept(verify),
+                Err(why) => {
+                    if let Some(entry) = shared.book.get(&peer.key) {
+                        entry.fails(why.clone());
+                    }
+                    shared.turned_away(peer, why).await;
+                    Order::Deny(verify, PeerRefusal::NotTrusted)
+                }
+            });
+        });
+    }
+
+    fn opened(&mut self, peer: &PeerInfo, fresh: bool) -> Verdict {
+        let Ok(entry) = self.shared.book.entry(peer) else { return Verdict::Go };
+        if fresh {
+            // Answers belong to the questions of one time.
+            entry.requests.lose(|_| true);
+            entry.outbox.restart([]);
+        }
+        self.lanes.entry(peer.key).or_insert_with(|| Lane {
+            messages: Messages::default(),
+            receiving: Receiving::new(self.shared.budget.clone(), &entry.outbox),
+            entry: entry.clone(),
+        });
+        tracing::debug!(peer = %peer.name, fresh, "end-to-end session");
+        entry.phase.send_replace(Phase::Open);
+        self.tell(PeerNews::Opened { peer: *peer, fresh })
+    }
+
+    fn tell(&self, news: PeerNews) -> Verdict {
+        match self.shared.book.sink() {
+            Some(sink) => sink.report(news),
+            None => Verdict::Go,
+        }
+    }
+
+    fn message(&mut self, peer: &PeerInfo, about: u16, kind: Kind, bytes: Bytes) -> Verdict {
+        let Some(lane) = self.lanes.get(&peer.key) else { return Verdict::Go };
+        let envelope = envelope(about, kind);
+        // Unless the program takes it, a request is answered with a failure as this is dropped.
+        let replier = Replier::to(&lane.entry.outbox, &envelope);
+        let channel = self.shared.book.direct;
+        let message = Message { sender: sender(peer), channel, data: bytes, replier, share: None };
+        if let Kind::Reply(id) = kind {
+            let asked = Asked { responder: Party::Server, channel: about.into(), id };
+            if !lane.entry.requests.settle(asked, Ok(message)) {
+                tracing::debug!(peer = %peer.name, "a reply to no request");
+            }
+            return Verdict::Go;
+        }
+        match self.shared.book.sink() {
+            Some(sink) if about == channel::DIRECT => sink.deliver(message),
+            _ => {
+                tracing::debug!(peer = %peer.name, about, "nobody listens");
+                Verdict::Go
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        peer: &PeerInfo,
+        stream: StreamId,
+        envelope: Envelope,
+        length: Option<u64>,
+    ) -> Verdict {
+        let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
+        let limit = self.shared.config.max_message;
+        let origin = lane.receiving.origin(stream);
+        let direct = envelope.channel.0 == channel::DIRECT;
+        let (to, verdict) = match (envelope.kind, self.shared.book.sink()) {
+            (Kind::Message, Some(sink)) if direct => {
+                sink.begin(sender(peer), &self.shared.book.direct, length, origin, limit)
+            }
+            (Kind::Message | Kind::Request(_), None) if direct => {
+                (Destination::Refuse(Failure::NoResponder), Verdict::Go)
+            }
+            // Requests and replies are delivered whole.
+            _ => (Destination::Collect { limit }, Verdict::Go),
+        };
+        let input = &mut PeerIn { core: &mut self.core, key: peer.key };
+        lane.receiving.begin(stream, envelope, length, to, input);
+        verdict
+    }
+}
+
+impl Lane {
+    fn is_idle(&self) -> bool {
+        self.messages.is_idle() && self.entry.outbox.lock().is_empty()
+    }
+
+    /// Whoever takes large messages part by part has come further.
+    fn listen_to_consumers(&mut self, input: &mut PeerIn<'_>) {
+        while let Some(control) = self.entry.outbox.line.next() {
+            match control {
+                Control::Consumed { stream, turn, bytes } => {
+                    self.receiving.consumed((stream, turn), bytes, input);
+                }
+                Control::Stop { stream, turn, why } => {
+                    self.receiving.stop((stream, turn), why, input);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Moves what is queued, large messages and others by turns.
+    fn fill(
+        &mut self,
+        conn: &mut Connection<C>,
+        tx: &mut TxBuf<Vec<u8>>,
+        core: &mut Core,
+        key: &PublicKey,
+    ) -> Filled {
+        if self.is_idle() {
+            return Filled::All;
+        }
+        let mut tx = tx.lend();
+        let Ok(mut out) = conn.to_peer(&mut tx, core, key) else { return Filled::All };
+        let outbox = &*self.entry.outbox;
+        loop {
+            let Turn { moved: large, filled } = self.messages.large(&mut out, outbox);
+            if filled == Filled::Full {
+                return Filled::Full;
+            }
+            let Turn { moved, filled } = self.messages.queued(&mut out, outbox);
+            if filled == Filled::Full {
+                return Filled::Full;
+            }
+            if !large && !moved {
+                return Filled::All;
+            }
+        }
+    }
+
+    /// Large messages under way, in both directions, are lost.
+    fn reset(&mut self) {
+        self.messages.give_back(&self.entry.outbox);
+        self.receiving.reset();
+    }
+}
+
+fn envelope(channel: u16, kind: Kind) -> Envelope {
+    Envelope { channel: ChannelId(channel), party: Party::Server, kind }
+}
+
+fn sender(peer: &PeerInfo) -> Sender {
+    Sender(Source::Proven(Arc::new(*peer)))
+}

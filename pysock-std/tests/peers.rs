@@ -1,0 +1,223 @@
+//! Clients talk end to end over real sockets, through a server that passes on what it cannot read.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    client_config, connect, connect_with, proxy::Proxy, serve, server_config, until_connected,
+    within,
+};
+use pysock_std::{
+    Client, Data, Error,
+    client::{PeerListener, PeerNews},
+    config::Trust,
+    proto::Failure,
+};
+
+async fn text(listener: &mut PeerListener) -> (String, String) {
+    let message = within(listener.listen()).await.unwrap();
+    assert!(message.sender().is_proven());
+    (message.sender().to_string(), message.text().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn two_clients_shake_hands_and_talk() {
+    let server = serve(server_config()).await;
+    let (shikhar, swat) = (connect("shikhar", &server).await, connect("swat", &server).await);
+    let mut heard = swat.listen_peers().unwrap();
+    let mut answers = shikhar.listen_peers().unwrap();
+    let peer = within(shikhar.handshake("swat")).await.unwrap();
+    assert_eq!(peer.key, swat.public_key());
+    within(shikhar.send_to_client("swat", "Hello, swat!")).await.unwrap();
+    assert_eq!(text(&mut heard).await, ("shikhar".into(), "Hello, swat!".into()));
+    within(swat.send_to_client("shikhar", "Hello, shikhar!")).await.unwrap();
+    assert_eq!(text(&mut answers).await, ("swat".into(), "Hello, shikhar!".into()));
+    assert_eq!(shikhar.peers()[0].name.as_str(), "swat");
+    within(shikhar.close()).await.unwrap();
+    loop {
+        match within(heard.next()).await.unwrap() {
+            PeerNews::Closed { peer, .. } => break assert_eq!(peer.name.as_str(), "shikhar"),
+            news => assert!(!matches!(news, PeerNews::Lost { .. }), "{news:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_typed_values_and_failures_work_end_to_end() {
+    let server = serve(server_config()).await;
+    let (asker, adder) = (connect("asker", &server).await, connect("adder", &server).await);
+    let nobody_listens = within(asker.request_client("adder", "?")).await;
+    let failure = Failure::NoResponder;
+    assert!(
+        matches!(&nobody_listens, Err(Error::Failed { failure: f, .. }) if *f == failure),
+        "{nobody_listens:?}"
+    );
+    let mut requests = adder.listen_peers().unwrap();
+    let serving = tokio::spawn(async move {
+        let mut message = requests.listen().await.unwrap();
+        let (a, b): (u32, u32) = message.value().unwrap();
+        message.reply(Data::value(&(a + b)).unwrap()).await.unwrap();
+        requests
+    });
+    let sum =
+        within(asker.request_client("adder", Data::value(&(20u32, 22u32)).unwrap())).await.unwrap();
+    assert_eq!(sum.value::<u32>().unwrap(), 42);
+    drop(within(serving).await.unwrap());
+    let nobody = within(asker.handshake("nobody")).await;
+    assert!(matches!(nobody, Err(Error::Failed { failure: Failure::NoPeer, .. })), "{nobody:?}");
+    assert!(matches!(within(asker.handshake("asker")).await, Err(Error::Peer { .. })));
+}
+
+#[tokio::test]
+async fn large_messages_arrive_whole_and_in_order_with_small_ones() {
+    let server = serve(server_config()).await;
+    let (a, b) = (connect("a", &server).await, connect("b", &server).await);
+    let mut heard = b.listen_peers().unwrap();
+    let large: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    within(a.send_to_client("b", "before")).await.unwrap();
+    within(a.send_to_client("b", large.clone())).await.unwrap();
+    within(a.send_to_client("b", "behind")).await.unwrap();
+    assert_eq!(text(&mut heard).await.1, "before");
+    let message = within(heard.listen()).await.unwrap();
+    assert!(message.data()[..] == large[..]);
+    assert_eq!(text(&mut heard).await.1, "behind");
+}
+
+#[tokio::test]
+async fn a_stream_is_handed_on_while_it_arrives() {
+    let server = serve(server_config()).await;
+    let (a, b) = (connect("a", &server).await, connect("b", &server).await);
+    let mut heard = b.listen_peer_prefixes().unwrap();
+    let mut writer = within(a.stream_to_client("b", None)).await.unwrap();
+    writer.write("first").await.unwrap();
+    let mut message = within(heard.listen()).await.unwrap();
+    assert_eq!(within(message.chunk()).await.unwrap().unwrap(), "first");
+    writer.write("second").await.unwrap();
+    assert_eq!(within(message.chunk()).await.unwrap().unwrap(), "second");
+    within(writer.finish()).await.unwrap();
+    assert_eq!(within(message.chunk()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn sessions_go_on_when_connections_break() {
+    let server = serve(server_config()).await;
+    let proxy = Proxy::to(server.address()).await;
+    let a = connect("a", &server).await;
+    let config = client_config("b");
+    let b = within(Client::from_config(config).connect(&proxy.address.to_string())).await.unwrap();
+    let (mut a_heard, mut b_heard) = (a.listen_peers().unwrap(), b.listen_peers().unwrap());
+    within(a.send_to_client("b", "1")).await.unwrap();
+    assert_eq!(text(&mut b_heard).await.1, "1");
+    for n in 2..5 {
+        proxy.cut();
+        // Who has lost its connection says so by coming back; what it sends meanwhile waits.
+        within(b.send_to_client("a", n.to_string().as_str())).await.unwrap();
+        assert_eq!(text(&mut a_heard).await.1, n.to_string());
+        within(a.send_to_client("b", "again")).await.unwrap();
+        assert_eq!(text(&mut b_heard).await.1, "again");
+    }
+}
+
+#[tokio::test]
+async fn sessions_go_on_when_the_server_is_another_process() {
+    let config = server_config();
+    let server = serve(config.clone()).await;
+    let proxy = Proxy::to(server.address()).await;
+    let address = proxy.address.to_string();
+    let a = within(Client::from_config(client_config("a")).connect(&address)).await.unwrap();
+    let b = within(Client::from_config(client_config("b")).connect(&address)).await.unwrap();
+    let mut heard = b.listen_peers().unwrap();
+    within(a.send_to_client("b", "1")).await.unwrap();
+    assert_eq!(text(&mut heard).await.1, "1");
+    drop(server);
+    let server = serve(config).await;
+    proxy.lead_to(server.address());
+    proxy.cut();
+    until_connected(&server, 2).await;
+    within(a.send_to_client("b", "2")).await.unwrap();
+    let mut fresh = None;
+    loop {
+        match within(heard.next()).await.unwrap() {
+            PeerNews::Opened { fresh: new, .. } => fresh = Some(new),
+            PeerNews::Message(message) => break assert_eq!(message.text().unwrap(), "2"),
+            news => panic!("{news:?}"),
+        }
+    }
+    assert_eq!(fresh, Some(false), "neither has forgotten the other");
+}
+
+#[tokio::test]
+async fn a_pinned_key_that_has_changed_is_refused_with_both_fingerprints() {
+    let mut config = server_config();
+    config.names = pysock_std::config::NamePolicy::Open;
+    let server = serve(config).await;
+    let a = connect("a", &server).await;
+    let b = connect("b", &server).await;
+    let old = b.public_key();
+    within(a.handshake("b")).await.unwrap();
+    within(b.close()).await.unwrap();
+    until_connected(&server, 1).await;
+    let b = connect("b", &server).await;
+    let changed = within(a.send_to_client("b", "secret")).await;
+    let Err(Error::PeerKeyChanged { expected, offered, .. }) = &changed else {
+        panic!("{changed:?}")
+    };
+    assert_eq!((**expected, **offered), (old, b.public_key()));
+    // The other way round it is turned away just so.
+    let mut news = a.listen_peers().unwrap();
+    let refused = within(b.handshake("a")).await;
+    assert!(matches!(refused, Err(Error::Peer { .. })), "{refused:?}");
+    let turned_away = within(news.next()).await.unwrap();
+    let PeerNews::TurnedAway { why, .. } = &turned_away else { panic!("{turned_away:?}") };
+    assert!(why.contains(&old.to_string()) && why.contains(&b.public_key().to_string()), "{why}");
+}
+
+#[tokio::test]
+async fn policies_decide_about_new_keys() {
+    let server = serve(server_config()).await;
+    let address = server.address().to_string();
+    let mut strict = client_config("strict");
+    strict.peers = Trust::Pin;
+    let strict = connect_with(strict, &server).await.unwrap();
+    let open = connect("open", &server).await;
+    let refused = within(strict.handshake("open")).await;
+    assert!(matches!(refused, Err(Error::UnknownPeer { .. })), "{refused:?}");
+    let refused = within(open.handshake("strict")).await;
+    assert!(matches!(refused, Err(Error::Peer { .. })), "{refused:?}");
+
+    let mut asking = client_config("asking");
+    asking.peers = Trust::Ask;
+    let (said, asked) = std::sync::mpsc::channel();
+    let asking = Client::from_config(asking).ask_peer(move |name, key| {
+        said.send((name.to_string(), *key)).unwrap();
+        name.as_str() == "open"
+    });
+    let asking = within(asking.connect(&address)).await.unwrap();
+    within(open.handshake("asking")).await.unwrap();
+    assert_eq!(asked.recv().unwrap(), ("open".into(), open.public_key()));
+    let other = connect("other", &server).await;
+    let refused = within(asking.handshake("other")).await;
+    assert!(matches!(refused, Err(Error::UnknownPeer { .. })), "{refused:?}");
+    assert_eq!(asked.recv().unwrap(), ("other".into(), other.public_key()));
+}
+
+#[tokio::test]
+async fn what_a_client_that_is_gone_has_missed_is_known() {
+    let server = serve(server_config()).await;
+    let (a, b) = (connect("a", &server).await, connect("b", &server).await);
+    let mut news = a.listen_peers().unwrap();
+    let heard = b.listen_peers().unwrap();
+    within(a.handshake("b")).await.unwrap();
+    drop(heard);
+    within(b.close()).await.unwrap();
+    loop {
+        match within(news.next()).await.unwrap() {
+            PeerNews::Closed { .. } => break,
+            PeerNews::Opened { .. } => {}
+            news => panic!("{news:?}"),
+        }
+    }
+    let gone = tokio::time::timeout(Duration::from_secs(20), a.send_to_client("b", "?")).await;
+    assert!(matches!(gone, Ok(Err(Error::Failed { .. }))), "{gone:?}");
+}
