@@ -129,6 +129,23 @@ fn two_who_call_each_other_at_once_end_with_one_session() {
 }
 
 #[test]
+fn an_attempt_that_was_lost_does_not_hold_up_the_other_sides() {
+    for first in [A, B] {
+        let mut world = World::new(2);
+        world.handshake(first, 1 - first, Acquaintance::Known);
+        assert_eq!(world.collect(first).len(), 1, "and it is lost");
+        world.handshake(1 - first, first, Acquaintance::Known);
+        world.run();
+        assert!(world.is_open(A, B) && world.is_open(B, A), "{first} has called first");
+        world.send(A, B, b"a");
+        world.send(B, A, b"b");
+        world.run();
+        assert_eq!(world.clients[A].messages(), [b"b"]);
+        assert_eq!(world.clients[B].messages(), [b"a"]);
+    }
+}
+
+#[test]
 fn an_hour_later_the_keys_are_new_and_nothing_in_flight_is_lost() {
     let mut world = World::new(2);
     world.pair(A, B);

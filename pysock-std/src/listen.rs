@@ -1,6 +1,9 @@
 //! Where messages wait for the program: one bounded queue for each channel.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use pysock_proto::{ChannelName, Failure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -21,6 +24,7 @@ pub(crate) struct Sink {
     waiting: Waiting,
     room: Arc<Semaphore>,
     capacity: u32,
+    held: Held,
 }
 
 #[derive(Clone)]
@@ -52,7 +56,7 @@ fn sink(waiting: Waiting, capacity: usize) -> Sink {
     let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).max(1);
     // A semaphore of tokio takes less than a usize holds, and a queue far less than that.
     let room = Arc::new(Semaphore::new((capacity as usize).min(Semaphore::MAX_PERMITS)));
-    Sink { waiting, room, capacity }
+    Sink { waiting, room, capacity, held: Held::default() }
 }
 
 /// A queue in which messages of at most `capacity` bytes together wait.
@@ -73,31 +77,15 @@ pub(crate) fn reports(capacity: usize) -> (Sink, Reports) {
     (sink(Waiting::Reports(queue), capacity), Reports { reports })
 }
 
-/// Something that holds its share of a queue until it is dropped.
-trait Shares: Send + 'static {
-    fn hold(&mut self, share: OwnedSemaphorePermit);
+/// What waits in a queue.
+enum Item {
+    Message(Message),
+    Prefix(PrefixMessage),
+    Report(PeerNews),
 }
 
-impl Shares for Message {
-    fn hold(&mut self, share: OwnedSemaphorePermit) {
-        self.share = Some(share);
-    }
-}
-
-impl Shares for PrefixMessage {
-    fn hold(&mut self, share: OwnedSemaphorePermit) {
-        self.share = Some(share);
-    }
-}
-
-/// News hold no share: they are few, and what there is to say of a session does not grow.
-impl Shares for PeerNews {
-    fn hold(&mut self, share: OwnedSemaphorePermit) {
-        if let PeerNews::Message(message) = self {
-            message.hold(share);
-        }
-    }
-}
+/// What found no room yet, with its cost, in order.
+type Held = Arc<Mutex<VecDeque<(u32, Item)>>>;
 
 impl Sink {
     /// Whether nobody can listen any more.
@@ -112,53 +100,104 @@ impl Sink {
     /// Delivers news of another client to a listener that takes them.
     pub(crate) fn report(&self, news: PeerNews) -> Verdict {
         match &self.waiting {
-            Waiting::Reports(queue) => self.enqueue(queue, 0, news),
+            Waiting::Reports(_) => self.enqueue(0, Item::Report(news)),
             _ => Verdict::Go,
         }
     }
 
-    fn enqueue<T: Shares>(
-        &self,
-        queue: &mpsc::UnboundedSender<T>,
-        bytes: usize,
-        mut item: T,
-    ) -> Verdict {
+    /// Queues an item behind everything that came before it.
+    fn enqueue(&self, bytes: usize, item: Item) -> Verdict {
         let cost = bytes.saturating_add(OVERHEAD).min(self.capacity as usize) as u32;
-        if let Ok(share) = self.room.clone().try_acquire_many_owned(cost) {
-            item.hold(share);
-            // Without a listener it is dropped, and a request is answered with a failure.
-            let _ = queue.send(item);
+        let mut held = self.held();
+        if held.is_empty()
+            && let Ok(share) = self.room.clone().try_acquire_many_owned(cost)
+        {
+            self.send(item, share);
             return Verdict::Go;
         }
-        let (room, queue) = (self.room.clone(), queue.clone());
+        held.push_back((cost, item));
+        drop(held);
+        let sink = self.clone();
+        Verdict::Wait(Box::pin(async move { sink.release().await }))
+    }
+
+    /// Queues what is held as there is room. Whoever waits does it for all.
+    async fn release(&self) {
         // Half of the queue has to be free before reading goes on, or every single message would wake us.
-        let half = cost.saturating_add(self.capacity / 2).min(self.capacity);
-        Verdict::Wait(Box::pin(async move {
+        let mut spare = self.capacity / 2;
+        loop {
+            let Some(cost) = self.held().front().map(|(cost, _)| *cost) else { return };
+            let want = cost.saturating_add(spare).min(self.capacity);
             let share = tokio::select! {
-                share = room.acquire_many_owned(half) => share.ok(),
-                () = queue.closed() => None,
+                share = self.room.clone().acquire_many_owned(want) => share.ok(),
+                () = self.closed() => None,
             };
-            if let Some(share) = share.and_then(|mut all| all.split(cost as usize)) {
-                item.hold(share);
-                let _ = queue.send(item);
+            let mut held = self.held();
+            let Some(mut share) = share else {
+                // Without a listener it is dropped, and a request is answered with a failure.
+                held.clear();
+                return;
+            };
+            // Somebody else may have released it meanwhile.
+            if let Some((cost, item)) = held.pop_front() {
+                match share.split(cost as usize) {
+                    Some(share) => self.send(item, share),
+                    None => held.push_front((cost, item)),
+                }
             }
-        }))
+            spare = 0;
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, VecDeque<(u32, Item)>> {
+        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Hands an item to the program with its share of the room, which it holds until it is dropped.
+    fn send(&self, item: Item, share: OwnedSemaphorePermit) {
+        // Without a listener it is dropped, and a request is answered with a failure.
+        match (&self.waiting, item) {
+            (Waiting::Whole(queue), Item::Message(mut message)) => {
+                message.share = Some(share);
+                let _ = queue.send(message);
+            }
+            (Waiting::Reports(queue), Item::Message(mut message)) => {
+                message.share = Some(share);
+                let _ = queue.send(PeerNews::Message(message));
+            }
+            (Waiting::Prefixes(queue), Item::Prefix(mut message)) => {
+                message.share = Some(share);
+                let _ = queue.send(message);
+            }
+            // News hold no share: they are few, and what there is to say of a session does not grow.
+            (Waiting::Reports(queue), Item::Report(news)) => {
+                let _ = queue.send(news);
+            }
+            _ => {}
+        }
+    }
+
+    async fn closed(&self) {
+        match &self.waiting {
+            Waiting::Whole(queue) => queue.closed().await,
+            Waiting::Prefixes(queue) => queue.closed().await,
+            Waiting::Reports(queue) => queue.closed().await,
+        }
     }
 
     /// Delivers a message, or says that reading has to wait until there is room.
     pub(crate) fn deliver(&self, message: Message) -> Verdict {
         let bytes = message.data.len();
         match &self.waiting {
-            Waiting::Whole(queue) => self.enqueue(queue, bytes, message),
-            Waiting::Reports(queue) => self.enqueue(queue, bytes, PeerNews::Message(message)),
-            Waiting::Prefixes(queue) => {
+            Waiting::Whole(_) | Waiting::Reports(_) => self.enqueue(bytes, Item::Message(message)),
+            Waiting::Prefixes(_) => {
                 // It came in one piece: nothing is missing of it.
                 let mut ends = transfer::parts(Some(bytes as u64), None, [None]);
                 let Some((to, parts)) = ends.pop() else { return Verdict::Go };
                 to.send(Part::Chunk(transfer::Chunk::local(message.data.clone())));
                 to.send(Part::End);
                 let prefix = PrefixMessage::new(message.sender.clone(), &message.channel, parts);
-                self.enqueue(queue, bytes, prefix)
+                self.enqueue(bytes, Item::Prefix(prefix))
             }
         }
     }
@@ -179,7 +218,7 @@ impl Sink {
         match ends.pop() {
             Some((to, parts)) if !queue.is_closed() => {
                 let prefix = PrefixMessage::new(sender, channel, parts);
-                let verdict = self.enqueue(queue, WINDOW as usize, prefix);
+                let verdict = self.enqueue(WINDOW as usize, Item::Prefix(prefix));
                 (Destination::Forward(vec![to]), verdict)
             }
             _ => (Destination::Refuse(Failure::NoChannel), Verdict::Go),

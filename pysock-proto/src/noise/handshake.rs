@@ -76,6 +76,11 @@ impl HandshakeState {
         self.e = e;
     }
 
+    /// Takes the ephemeral key back, to begin the same handshake again.
+    pub(crate) fn take_ephemeral(&mut self) -> Ephemeral {
+        self.e.take()
+    }
+
     /// The initiator's ephemeral public key, whichever side this is.
     pub(crate) fn initiators(&self) -> &[u8; KEY] {
         match self.role {

@@ -14,6 +14,9 @@ use crate::{
 /// Longest handshake unit: the second message of XX.
 pub(crate) const LONGEST: usize = STEP_HEADER + 32 + 32 + TAG + HELLO_MAX + TAG;
 
+/// First messages of one attempt, or of one peer that replace each other, beyond the first.
+pub(super) const MOST_REPEATS: u8 = 4;
+
 /// A handshake under way. Kept in storage that the caller supplies; about 450 bytes.
 pub struct HalfOpen {
     /// The other side, as the server describes it.
@@ -35,8 +38,9 @@ pub struct HalfOpen {
     pub(super) diagnose: bool,
     /// An initiator: the other side has asked for patience.
     pub(super) waits: bool,
-    /// A responder: first messages of this peer that this one has taken the place of.
-    pub(super) replaced: u8,
+    /// A responder: first messages of this peer that this one has taken the place of. An initiator: how often the first
+    /// message was due again.
+    pub(super) repeats: u8,
 }
 
 // The session is the smaller variant, and few are kept: boxes there are none.
@@ -111,13 +115,27 @@ impl HalfOpen {
             deadline: from.deadline,
             diagnose: false,
             waits: false,
-            replaced: 0,
+            repeats: 0,
         }
     }
 
     pub(super) fn initiate<C: Crypto>(from: &Beginning<'_>, e: Ephemeral, env: &Env<'_>) -> Self {
         let half = Self::new::<C>(Role::Initiator, from, e, env);
         HalfOpen { due: true, ..half }
+    }
+
+    /// The other side has begun an attempt that comes after this one, so it has not seen this one: the same first
+    /// message is due again, to the byte.
+    pub(super) fn again<C: Crypto>(&mut self, env: &Env<'_>) {
+        let Stage::Noise(noise) = &mut self.stage else { return };
+        if self.due || noise.step() != 1 || self.repeats >= MOST_REPEATS {
+            return;
+        }
+        let (peer, deadline) = (self.peer, self.deadline);
+        let from = Beginning { peer: &peer, pattern: self.pattern, ours: self.ours, deadline };
+        let again = Self::initiate::<C>(&from, noise.take_ephemeral(), env);
+        (self.stage, self.due) = (again.stage, true);
+        self.repeats = self.repeats.saturating_add(1);
     }
 
     /// Reads a first message. With KK it proves who sent it; with XX nothing yet.

@@ -1,9 +1,9 @@
 //! Handshakes between clients: who may begin one, who answers, and which of two that cross each other counts.
 
 use super::{
-    Acquaintance, Greeting, HalfOpen, LONGEST, MOST_REPLACED, NOTICE_BURST, NOTICE_MILLIS, Notice,
+    Acquaintance, Greeting, HalfOpen, LONGEST, NOTICE_BURST, NOTICE_MILLIS, Notice,
     PATIENCE_MILLIS, Peer, PeerEvent, PeerVerify, Peers, Stage, Undecided,
-    half::{Beginning, Wrong, attempt},
+    half::{Beginning, MOST_REPEATS, Wrong, attempt},
 };
 use crate::{
     crypto::{Crypto, Env, Ephemeral},
@@ -206,7 +206,11 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             return None;
         }
         let own = self.half(|half| half.peer.key == from.key && half.role == Role::Initiator);
-        if own.is_some_and(|own| own.precedes(message)) {
+        if let Some(own) = own.filter(|own| own.precedes(message)) {
+            if own.attempt != name {
+                own.again::<C>(env);
+                self.owing = true;
+            }
             return None;
         }
         let busy = PeerRefusal::Busy.code();
@@ -214,7 +218,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             self.notice(from.id, step::REFUSED, name, busy, env.now);
             return None;
         }
-        let mut replaced = 0;
+        let mut repeats = 0;
         if let Some(at) =
             self.position(|half| half.peer.key == from.key && half.role == Role::Responder)
         {
@@ -222,8 +226,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             if before.attempt == name {
                 return None;
             }
-            replaced = before.replaced.saturating_add(1);
-            if replaced > MOST_REPLACED {
+            repeats = before.repeats.saturating_add(1);
+            if repeats > MOST_REPEATS {
                 self.notice(from.id, step::REFUSED, name, busy, env.now);
                 return None;
             }
@@ -237,7 +241,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let from = Beginning { peer: from, pattern, ours: self.terms(&from.key), deadline };
         match HalfOpen::respond::<C>(&from, message, &self.name, env) {
             Ok(mut half) => {
-                half.replaced = replaced;
+                half.repeats = repeats;
                 let greeting = Greeting {
                     key: half.peer.key,
                     name: half.peer.name,

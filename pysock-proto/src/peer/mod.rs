@@ -89,8 +89,6 @@ const NOTICE_BURST: u8 = 8;
 const NOTICE_MILLIS: u64 = 125;
 /// How long an initiator waits at most for a person on the other side, in milliseconds.
 const PATIENCE_MILLIS: u64 = 120_000;
-/// First messages of one peer that may replace each other before it has to wait.
-const MOST_REPLACED: u8 = 4;
 /// How long a greeting may wait for its answer, in milliseconds.
 const GREETING_MILLIS: u64 = 10_000;
 

@@ -362,7 +362,7 @@ impl<H: Handler> Life<'_, H> {
                 if let Some((Ending { why, .. }, _)) = self.ending
                     && self.sending.messages.is_idle()
                     && outbox.lock().is_empty()
-                    && self.handler.part(&env)
+                    && (!self.closed_here || self.handler.part(&env))
                 {
                     conn.close(why);
                 }
