@@ -140,6 +140,7 @@ impl Talk {
             let known = if name == "KK" { Acquaintance::Known } else { Acquaintance::New };
             self.world.handshake(i, r, known);
         }
+        self.events();
         self.handshakes += 1;
         let labels = self.labels.map(|label| label.wrapping_add(1));
         let previous = hex(&self.id);
@@ -239,7 +240,10 @@ impl Talk {
         assert_eq!(hex(&parcel.bytes), hex(&expected), "{arrow} {head} {frames:?}");
         self.counters[from] += 1;
         let out = &mut self.out;
-        writeln!(out, "\n{arrow}, label {label:02x}, counter {counter} (Relay 0x31)").unwrap();
+        if !out.ends_with("```text\n") {
+            out.push('\n');
+        }
+        writeln!(out, "{arrow}, label {label:02x}, counter {counter} (Relay 0x31)").unwrap();
         let what = if counter == 0 { "number, records" } else { "number" };
         writeln!(out, "  text   {head}\n         {what}").unwrap();
         for (frame, what) in frames {
@@ -277,10 +281,12 @@ impl Talk {
     fn notice(&mut self, text: &str, what: &str) {
         let parcel = self.one(B);
         assert_eq!((parcel.unit, hex(&parcel.bytes)), (Unit::Handshake, hex(&unhex(text))));
+        if !self.out.ends_with("```text\n") {
+            self.out.push('\n');
+        }
         writeln!(self.out, "bob → alice (Relay 0x30)\n  {text}\n  {what}").unwrap();
         self.world.deliver(&parcel);
         self.events();
-        self.out.push('\n');
     }
 
     /// The same conversation goes on below another title.
