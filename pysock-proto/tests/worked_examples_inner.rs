@@ -204,7 +204,7 @@ impl Talk {
         if i == B {
             keys.reverse();
         }
-        let before = std::mem::replace(&mut self.counters, [0; 2]);
+        let before = std::mem::take(&mut self.counters);
         (self.keys, self.labels) = (keys, labels);
         let out = &mut self.out;
         writeln!(out).unwrap();
