@@ -58,7 +58,7 @@ fn event(out: &mut String, who: usize, heard: &[Heard]) {
             Heard::Closed(why) => format!("closed: {why:?}"),
             Heard::Wanted => "wants a new handshake".into(),
             Heard::Failed(why) => format!("the attempt has failed: {why}"),
-            Heard::Message(..) | Heard::Refused(..) => continue,
+            Heard::Message(..) | Heard::Refused(..) | Heard::Stream(_) => continue,
             other => panic!("{other:?} is no part of an example"),
         };
         writeln!(out, "{}: {what}", ["alice", "bob"][who]).unwrap();
@@ -271,10 +271,10 @@ impl Talk {
         self.check(&parcel, &format!("{number:08x}"), &[frame], arrives);
     }
 
-    /// What a client owes by itself, as one record with this frame.
-    fn owes(&mut self, from: usize, frame: (&str, &str)) {
+    /// What a client has written, or owes by itself, as one record with these frames.
+    fn owes(&mut self, from: usize, frames: &[(&str, &str)]) {
         let (parcel, number) = (self.one(from), self.begun[from]);
-        self.check(&parcel, &format!("{number:08x}"), &[frame], true);
+        self.check(&parcel, &format!("{number:08x}"), frames, true);
     }
 
     /// A notice of `bob` for `alice`, who hears of it.
@@ -318,30 +318,49 @@ fn conversation() -> String {
         |to: &mut PeerTx<'_, '_, C>| to.send_failed(channel::DIRECT, ask, Failure::NoResponder);
     talk.world.clients[A].with_peer(&peer, decline).unwrap();
     let declined = "18 000c 01 0000 00000000 00000002 06";
-    talk.owes(A, (declined, "Failed: request 2, nobody answers requests here"));
+    talk.owes(A, &[(declined, "Failed: request 2, nobody answers requests here")]);
 
     talk.title("A gap");
     talk.say(A, Kind::Message, "one", ("10 0005 0000 6f6e65", "Message: \"one\""), false);
     talk.say(A, Kind::Message, "two", ("10 0005 0000 74776f", "Message: \"two\""), true);
     let received = format!("40 0008 {}", talk.received(B));
-    talk.owes(B, (&received, "Received: 4 are dealt with, of which 1 was missed"));
+    talk.owes(B, &[(&received, "Received: 4 are dealt with, of which 1 was missed")]);
 
     talk.title("The handshake after the gap: counts go on, streams do not");
     talk.world.advance(125);
     talk.handshake(KK, B, [0, 1]);
 
-    talk.title("An hour later: new keys, and everything goes on");
+    talk.title("A stream, and an hour later new keys; everything goes on");
+    let begin = |to: &mut PeerTx<'_, '_, C>| {
+        let stream = to.begin(channel::DIRECT, Kind::Message, Some(5)).unwrap();
+        assert_eq!(to.chunk(stream, b"abc"), Ok(3));
+        stream
+    };
+    let stream = talk.world.clients[A].with_peer(&peer, begin);
+    let begin = "20 0014 00 00 0000 00000000 00000000 0000000000000005";
+    let chunk = ("21 0004 00 616263", "Chunk: stream 0, \"abc\"");
+    talk.owes(A, &[(begin, "Begin: stream 0, message, 5 bytes"), chunk]);
+    talk.begun[A] += 1;
+    talk.out.push_str("\nAn hour passes.\n\n");
     talk.world.advance(3_600_000);
     talk.handshake(KK, B, [1, 1]);
+    let end = |to: &mut PeerTx<'_, '_, C>| {
+        assert_eq!(to.chunk(stream, b"de"), Ok(2));
+        to.end(stream).unwrap();
+    };
+    talk.world.clients[A].with_peer(&peer, end);
+    let chunk = ("21 0003 00 6465", "Chunk: stream 0, \"de\"");
+    talk.owes(A, &[chunk, ("22 0001 00", "End: stream 0")]);
+    talk.owes(B, &[("26 0001 00", "Done: stream 0 is free again")]);
 
     talk.title("Close");
     let client = &mut talk.world.clients[A];
     let env = Env { now: client.end.now, identity: &client.end.key };
     client.peers.close(&peer.key, CloseReason::Done, &env);
     let close = format!("03 0009 00 {}", talk.received(A));
-    talk.owes(A, (&close, "Close: done, with what has been received"));
+    talk.owes(A, &[(&close, "Close: done, with what has been received")]);
     let close = format!("03 0009 04 {}", talk.received(B));
-    talk.owes(B, (&close, "Close: answered, with what has been received"));
+    talk.owes(B, &[(&close, "Close: answered, with what has been received")]);
     assert!(talk.world.clients.iter().all(|client| client.peers.sessions().is_empty()));
     talk.finish()
 }
