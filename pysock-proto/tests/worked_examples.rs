@@ -3,11 +3,13 @@
 //!
 //! `PYSOCK_UPDATE_DOCS=1 cargo test -p pysock-proto --test worked_examples` rewrites the section.
 
+mod document;
 mod independent;
 mod sim;
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
+use document::{check_codes, check_section, counting, hex, state, unhex, value, wire};
 use independent::{Inputs, Key, Transcript, handshake, public, record, rekey};
 use pysock_proto::{
     Alert, ChannelId, ChannelName, ClientSetup, CloseReason, Connection, Envelope, Ephemeral,
@@ -16,9 +18,6 @@ use pysock_proto::{
 };
 use sim::{C, End, HANDSHAKE_BY, Half};
 
-const START: &str = "<!-- worked examples: begin, written by tests/worked_examples.rs -->\n";
-const FINISH: &str = "<!-- worked examples: end -->\n";
-
 const CLIENT_LIMITS: Limits = Limits::SMALL;
 const SERVER_LIMITS: Limits = Limits::DESKTOP;
 /// The payloads of messages 2 and 3, written by hand: limits, flags, and the name `alice`.
@@ -26,11 +25,6 @@ const SERVER_HELLO: &str = "4000 003c 00040000 04 40 0000";
 const CLIENT_HELLO: &str = "0200 003c 00000400 01 04 0000 05 616c696365";
 /// The number that the server gives to the client.
 const CLIENT_NUMBER: PeerId = PeerId(300);
-
-/// 32 bytes that count up.
-fn counting(from: u8) -> Key {
-    std::array::from_fn(|i| from + u8::try_from(i).unwrap())
-}
 
 fn client_secret() -> Key {
     counting(0x00)
@@ -60,32 +54,6 @@ fn bob() -> PeerInfo {
 
 fn keypair(secret: Key) -> Keypair<C> {
     Keypair::new(SecretKey::from_bytes(secret))
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
-        .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        write!(out, "{byte:02x}").unwrap();
-        out
-    })
-}
-
-/// A value with its label; long values on lines of their own.
-fn value(out: &mut String, label: &str, bytes: &[u8]) {
-    match bytes.len() {
-        0..=32 => writeln!(out, "{label:<24}{}", hex(bytes)).unwrap(),
-        n => {
-            writeln!(out, "{label} ({n} bytes)").unwrap();
-            bytes.chunks(32).for_each(|line| writeln!(out, "  {}", hex(line)).unwrap());
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -143,12 +111,12 @@ impl Talk {
         prelude.extend(if with_psk { psk.hint() } else { [0; 8] });
         let (hello2, hello3) = (unhex(SERVER_HELLO), unhex(CLIENT_HELLO));
         let Transcript { protocol, messages, states, keys } = handshake(&Inputs {
-            xk,
+            pattern: if xk { "XK" } else { "XX" },
             psk: with_psk.then_some(psk.expose()),
             prologue: [b"pysock/1 outer", &prelude[..]].concat(),
             statics: [client_secret(), server_secret()],
             ephemerals: [client_ephemeral(), server_ephemeral()],
-            payloads: [&[], &hello2, &hello3],
+            payloads: &[&[], &hello2, &hello3],
         });
 
         let mut out = String::from("```text\n");
@@ -195,16 +163,14 @@ impl Talk {
         };
         let text: Vec<u8> = frames.iter().flat_map(|(frame, _)| unhex(frame)).collect();
         let expected = record(&self.keys[i], self.sent[i], &text);
-        let wire = ours.flushed().unwrap();
-        assert_eq!(hex(&wire), hex(&expected), "{frames:?}");
-        theirs.feed(&wire, usize::MAX, agree).unwrap();
+        let bytes = ours.flushed().unwrap();
+        assert_eq!(hex(&bytes), hex(&expected), "{frames:?}");
+        theirs.feed(&bytes, usize::MAX, agree).unwrap();
         writeln!(self.out, "\n{arrow}, record {}", self.sent[i]).unwrap();
         for (frame, what) in frames {
             writeln!(self.out, "  frame  {frame}\n         {what}").unwrap();
         }
-        for (n, line) in wire.chunks(32).enumerate() {
-            writeln!(self.out, "  {:<6} {}", if n == 0 { "wire" } else { "" }, hex(line)).unwrap();
-        }
+        wire(&mut self.out, &bytes);
         self.sent[i] += 1;
     }
 
@@ -212,11 +178,6 @@ impl Talk {
         self.out.push_str("```\n");
         self.out
     }
-}
-
-fn state(out: &mut String, when: &str, (h, ck): (Key, Key)) {
-    value(out, &format!("h  {when}"), &h);
-    value(out, &format!("ck {when}"), &ck);
 }
 
 const TEST: ChannelId = ChannelId(0);
@@ -437,57 +398,14 @@ fn section() -> String {
 
 #[test]
 fn the_document_says_what_the_code_does() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PROTOCOL.md");
-    let document = fs::read_to_string(&path).unwrap().replace("\r\n", "\n");
-    let (before, rest) = document.split_once(START).expect("the marker of the beginning");
-    let (written, after) = rest.split_once(FINISH).expect("the marker of the end");
-    let section = section();
-    if written == section {
-        return;
-    }
-    if std::env::var_os("PYSOCK_UPDATE_DOCS").is_some_and(|it| it == "1") {
-        fs::write(&path, [before, START, &section, FINISH, after].concat()).unwrap();
-        return;
-    }
-    let line = written.lines().zip(section.lines()).take_while(|(a, b)| a == b).count();
-    let [is, should] = [written, &section].map(|s| s.lines().nth(line).unwrap_or("(its end)"));
-    panic!(
-        "the worked examples of docs/PROTOCOL.md differ from the code in line {} of the section:\n\
-         is      {is}\nshould  {should}\n\
-         If the change of the protocol is meant, run\n  \
-         PYSOCK_UPDATE_DOCS=1 cargo test -p pysock-proto --test worked_examples",
-        line + 1
-    );
-}
-
-/// The rows `| code | name |` of the section whose title begins with `title`.
-fn codes(document: &str, title: &str) -> Vec<(u8, String)> {
-    let (_, section) = document.split_once(&format!("\n{title}")).expect(title);
-    let table = section.lines().skip_while(|line| !line.starts_with("| code |")).skip(2);
-    table
-        .map_while(|line| {
-            let mut cells = line.strip_prefix("| ")?.split(" | ");
-            let (code, name) = (cells.next()?, cells.next()?);
-            let code = match code.strip_prefix("0x") {
-                Some(digits) => u8::from_str_radix(digits, 16),
-                None => code.parse(),
-            };
-            Some((code.unwrap(), name.to_owned()))
-        })
-        .collect()
+    check_section("PROTOCOL.md", "worked_examples", &section());
 }
 
 #[test]
 fn the_tables_of_codes_are_those_of_the_code() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PROTOCOL.md");
-    let document = fs::read_to_string(path).unwrap();
-    let check = |title: &str, name: fn(u8) -> String| {
-        let all = (0..=u8::MAX).map(|code| (code, name(code)));
-        let known: Vec<_> = all.filter(|(_, name)| !name.starts_with("Other")).collect();
-        assert_eq!(codes(&document, title), known, "{title}");
-    };
-    check("## 7 ", |code| format!("{:?}", Alert::from_code(code)));
-    check("## 8 ", |code| format!("{:?}", Refusal::from_code(code)));
-    check("### 13.4 ", |code| format!("{:?}", Failure::from_code(code)));
-    check("## 17 ", |code| format!("{:?}", CloseReason::from_code(code)));
+    let document = document::read("PROTOCOL.md");
+    check_codes(&document, "## 7 ", |code| format!("{:?}", Alert::from_code(code)));
+    check_codes(&document, "## 8 ", |code| format!("{:?}", Refusal::from_code(code)));
+    check_codes(&document, "### 13.4 ", |code| format!("{:?}", Failure::from_code(code)));
+    check_codes(&document, "## 17 ", |code| format!("{:?}", CloseReason::from_code(code)));
 }

@@ -46,6 +46,8 @@ pub struct Client {
     /// From whom, and what.
     pub heard: Vec<(usize, Heard)>,
     seed: u8,
+    /// Ephemeral secrets to take first, one after the other.
+    pub ephemerals: Vec<[u8; 32]>,
     /// Whether it answers greetings, and accepts keys.
     pub answers: bool,
     pub accepts: bool,
@@ -74,11 +76,24 @@ impl Client {
         };
         let peers = FixedPeers::new(info.name, limits, Default::default(), Default::default());
         let (end, server) = connect(at, limits, now);
-        let (heard, seed) = (vec![], 0);
-        Client { end, server, peers, info, heard, seed, answers: true, accepts: true, renews: true }
+        Client {
+            end,
+            server,
+            peers,
+            info,
+            heard: vec![],
+            seed: 0,
+            ephemerals: vec![],
+            answers: true,
+            accepts: true,
+            renews: true,
+        }
     }
 
     fn ephemeral(&mut self) -> Ephemeral {
+        if !self.ephemerals.is_empty() {
+            return Ephemeral::new::<C>(self.ephemerals.remove(0));
+        }
         self.seed += 1;
         let PublicKey(mut bytes) = self.info.key;
         bytes[0] ^= self.seed;
