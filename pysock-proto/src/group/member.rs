@@ -78,9 +78,14 @@ impl Member {
     pub(super) fn begins(&mut self, name: Name, since: u32) {
         self.name = name;
         self.since = since;
-        // It may have been heard before its addition was.
-        if self.heard.0 < since {
-            self.heard = (since, 0);
+        self.counts_from(since);
+    }
+
+    /// Its messages count from `epoch` on, and none before the first of them was missed.
+    pub(super) fn counts_from(&mut self, epoch: u32) {
+        // It may have been heard in that epoch before this side was told of it.
+        if self.heard.0 < epoch {
+            self.heard = (epoch, 0);
         }
     }
 

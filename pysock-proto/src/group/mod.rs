@@ -28,8 +28,11 @@
 //!   is [lagging](Member::is_lagging) and holds nobody up; [`retry`](Group::retry) when it is back.
 //! - **A member** that notices that its view is old asks the owner: send what [`ask`](Group::ask) says, and give the
 //!   answer to [`answered`](Group::answered).
-//! - A group lives in memory. A member that has lost it answers control with [`Answer::Forgotten`] and is added anew,
-//!   without anybody doing more. An owner that has lost it makes a new group.
+//! - A group lives in memory. A member that has lost it, and still knows that there was one, begins with
+//!   [`recall`](Group::recall); otherwise it answers control with [`Answer::Forgotten`]. Either way the owner adds it
+//!   anew, at once or at the next [`retry`](Group::retry). An owner that has lost a group makes a new one.
+//! - Control costs the owner something: adding a member anew is told to all. Bound how many requests a client may make
+//!   in a while.
 //!
 //! # What a group protects
 //!

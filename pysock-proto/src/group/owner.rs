@@ -394,8 +394,8 @@ impl Member {
         match answer {
             Answer::Done => {}
             Answer::Gone => self.set(flag::LEAVING),
-            // Adding it anew is another offer than the one it could not take: that cannot go round in circles.
-            Answer::Forgotten => self.set(flag::LAGGING | flag::ANEW | flag::WANTED),
+            // Not at once: adding it anew is a change, and two members could keep each other's changes going.
+            Answer::Forgotten => self.set(flag::LAGGING | flag::ANEW),
             Answer::Stale | Answer::Refused | Answer::Failed => {
                 self.set(flag::LAGGING | if soon { flag::WANTED } else { 0 });
             }

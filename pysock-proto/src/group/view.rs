@@ -252,6 +252,10 @@ impl<S: Store<Member>> Group<S> {
         if self.joined != since || self.standing == Standing::Joining {
             self.standing = Standing::Receiving;
             self.joined = since;
+            // What was sent while this side was out was not for it.
+            for member in self.members.as_mut_slice() {
+                member.counts_from(since);
+            }
         }
         Ok(Applied::Joined)
     }
