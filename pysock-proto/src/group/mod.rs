@@ -34,6 +34,44 @@
 //! - Control costs the owner something: adding a member anew is told to all. Bound how many requests a client may make
 //!   in a while.
 //!
+//! # Two clients in memory
+//!
+//! ```
+//! use pysock_proto::{
+//!     PublicKey,
+//!     group::{Answer, FixedGroup, Group, GroupId},
+//!     store::Fixed,
+//! };
+//!
+//! // In earnest: the proven keys of sessions, and 16 random bytes.
+//! let (ann, ben) = (PublicKey([1; 32]), PublicKey([2; 32]));
+//! let id = GroupId([9; 16]);
+//! let mut anns: FixedGroup<8> = Group::create(id, "band".parse()?, (ann, "ann".parse()?), Fixed::new())?;
+//!
+//! anns.add(ben, "ben".parse()?)?;
+//! let mut bens: Option<FixedGroup<8>> = None;
+//! while let Some(step) = anns.step() {
+//!     // A request to `step.to`, and here is its receiver.
+//!     let request = step.control.encode();
+//!     let answer = match &mut bens {
+//!         Some(group) => Answer::from(&group.apply(&ann, request.as_slice())),
+//!         None => {
+//!             let joined = Group::join(ben, &ann, request.as_slice(), Fixed::new());
+//!             let answer = Answer::from(&joined);
+//!             bens = joined.ok();
+//!             answer
+//!         }
+//!     };
+//!     anns.done(&step, Answer::from_reply(answer.as_reply()));
+//! }
+//!
+//! let mut bens = bens.ok_or("never invited")?;
+//! let message = [&bens.header()?[..], b"Hello, group!"].concat();
+//! assert!(bens.others().any(|member| *member.key() == ann));
+//! assert_eq!(anns.check(&ben, &message)?.payload, b"Hello, group!");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What a group protects
 //!
 //! - Whoever was never a member reads nothing and gets nothing in: each copy is sealed end to end by the session of
@@ -142,6 +180,8 @@ pub struct Group<S> {
 
 /// A group of at most `N` members inside itself. One more than there are keeps a swap smooth: see [`Group::apply`].
 pub type FixedGroup<const N: usize> = Group<Fixed<Member, N>>;
+
+const _: () = assert!(size_of::<FixedGroup<8>>() <= 240 + 8 * 80);
 
 impl<S> Group<S> {
     fn new(id: GroupId, label: Name, owner: PublicKey, own: PublicKey, members: S) -> Self {

@@ -169,8 +169,9 @@ impl<S: Store<Member>> Group<S> {
         self.plan = match (answer, plan.stage) {
             (Answer::Done, Stage::Snapshot(part)) => self.next_part(plan, part),
             (Answer::Done, _) => {
-                if let Some(member) = self.find(&plan.key) {
-                    member.clear(flag::LAGGING);
+                // Unless it has said meanwhile that it remembers nothing.
+                if let Some(member) = self.find(&plan.key).filter(|m| !m.has(flag::ANEW)) {
+                    member.clear(flag::LAGGING | flag::WANTED);
                 }
                 None
             }

@@ -148,6 +148,23 @@ fn who_cannot_be_told_holds_nobody_up_and_gets_a_snapshot_later() {
 }
 
 #[test]
+fn a_change_interrupts_a_snapshot_which_then_begins_again() {
+    let mut group = with_members::<5>(&[2, 3]);
+    group.apply(&key(2), &control(2, Op::Stale)).unwrap();
+    let first = group.step().unwrap();
+    group.done(&first, Answer::Done);
+    let second = group.step().unwrap();
+    assert!(!group.is_changing());
+    group.remove(&key(3)).unwrap();
+    group.done(&second, Answer::Done);
+    let steps = run(&mut group, |_| Answer::Done);
+    let begin = Op::Begin { label: name(0), members: 2 };
+    assert_eq!(steps[..2], [(3, Op::Removed(key(3))), (2, begin)]);
+    assert_eq!((steps.len(), steps.last()), (6, Some(&(2, Op::Active))));
+    assert_eq!(group.step(), None);
+}
+
+#[test]
 fn an_addition_that_fails_leaves_no_trace_and_no_epoch() {
     for fails_at in 0..4 {
         let mut group = with_members::<3>(&[2]);
