@@ -232,6 +232,7 @@ impl World {
         // Who was added anew counts from there: compared within one membership and one memory only.
         let since = group.get(&key(from)).unwrap().since();
         let Some((at, last, before)) = node.last.insert(from, (sent_at, id, (since, life))) else {
+            assert_eq!(checked.missed, 0, "the first one since {to} joined");
             return;
         };
         if before == (since, life) {

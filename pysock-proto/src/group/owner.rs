@@ -176,13 +176,9 @@ impl<S: Store<Member>> Group<S> {
                 None
             }
             _ => {
-                let adding = plan.what == What::Add;
+                // One that was being added anew still has to be: a part of it may have arrived.
                 if let Some(member) = self.find(&plan.key) {
                     member.answers(answer, false);
-                    if adding && matches!(plan.stage, Stage::Snapshot(_)) {
-                        // Part of it may have arrived: nothing but a later addition replaces that.
-                        member.set(flag::ANEW);
-                    }
                 }
                 None
             }
