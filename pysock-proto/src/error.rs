@@ -193,6 +193,44 @@ sentences! {
 }
 
 sentences! {
+    /// Why a group did not take something. Nothing of the sessions is affected.
+    GroupError {
+        /// A message or a control body does not decode.
+        Malformed = "it does not decode",
+        /// It is about another group.
+        OtherGroup = "it is about another group",
+        /// Who sent it is not in the group, as far as this side knows.
+        NotMember = "that client is not in the group",
+        /// Somebody else than the owner wants to change the group.
+        NotOwner = "only the owner may change the group",
+        /// This side, or that client, has another part in the group.
+        Role = "that is not this client's part in the group",
+        /// An epoch that is over, or that cannot be yet.
+        Epoch = "it is from a time in which it cannot count",
+        /// A message came twice, or too late.
+        Repeated = "a later message of the same sender was taken already",
+        /// A change does not follow from this side's view, which needs a snapshot.
+        Stale = "this side's view of the group is too old for it",
+        /// A snapshot is out of order, names somebody twice, or does not name the owner and this side.
+        Snapshot = "the list of members breaks the rules",
+        /// This side was in the group before and remembers nothing: it has to be added anew.
+        Forgotten = "this side has forgotten the group and has to be added anew",
+        /// There is no room for another member.
+        Full = "there is no room for another member",
+        /// It is in the group already.
+        Duplicate = "that client is in the group already",
+        /// A change is under way; wait for its end.
+        Busy = "another change of the group is under way",
+        /// This side has not joined yet, or may not send yet.
+        NotActive = "this side's joining is not complete",
+        /// The group is over for this side.
+        Over = "the group is over for this side",
+        /// The numbers of messages or of changes are used up.
+        Used = "the numbers of this group are used up",
+    }
+}
+
+sentences! {
     /// Why a text is not a key.
     KeyError {
         /// Not Bech32m: a wrong character, a wrong checksum, mixed case, or cut short.

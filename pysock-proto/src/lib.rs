@@ -127,8 +127,8 @@
 //! Each uses only those to its left; a test holds them to it.
 //!
 //! ```text
-//! time error store ◀ id ◀ key ◀ crypto ◀ limits message directory ◀ noise ◀ wire buffer ◀ record ◀ stream
-//!                  ◀ peer ◀ connection ◀ group
+//! time error store ◀ id ◀ key ◀ crypto ◀ limits message directory ◀ noise ◀ wire buffer ◀ record group
+//!                  ◀ stream ◀ peer ◀ connection
 //!
 //! registry ◀ router        beside it, for servers: they see store, id, key, error, message and directory
 //! ```
@@ -142,7 +142,8 @@
 //! | [`error`] | what can go wrong, one small enum for each kind of mistake |
 //! | [`registry`], [`router`] | for servers: who may be called what, and where a message goes |
 //! | [`peer`] | sessions between two clients, end to end, through a server that cannot read them |
-//! | [`store`] | the memory of those three |
+//! | [`group`] | groups of clients above those sessions: who is in, and what may be said to whom |
+//! | [`store`] | the memory of those four |
 //!
 //! # What it never does
 //!
@@ -178,6 +179,7 @@ mod connection;
 pub mod crypto;
 mod directory;
 pub mod error;
+pub mod group;
 pub mod id;
 pub mod key;
 mod limits;
@@ -200,8 +202,8 @@ pub use connection::{
 pub use crypto::{Crypto, Env, Ephemeral, Fingerprint, Identity, Keypair, RustCrypto, Suite};
 pub use directory::{Find, PeerInfo};
 pub use error::{
-    Alert, CloseReason, Error, Failure, FrameError, KeyError, NameError, PeerError, PeerRefusal,
-    Refusal, SendError,
+    Alert, CloseReason, Error, Failure, FrameError, GroupError, KeyError, NameError, PeerError,
+    PeerRefusal, Refusal, SendError,
 };
 pub use id::{ChannelId, ChannelName, Name, PeerId, RequestId, StreamId};
 pub use key::{Psk, PublicKey, SecretKey};

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, fs, path::Path};
 
 /// A module may use those of lower rank, and itself.
-const RANKS: [&[&str]; 12] = [
+const RANKS: [&[&str]; 11] = [
     &["time", "error", "store"],
     &["id"],
     &["key"],
@@ -14,11 +14,10 @@ const RANKS: [&[&str]; 12] = [
     &["noise"],
     // The prelude names a pattern of `noise`, so `wire` is above it.
     &["wire", "buffer"],
-    &["record"],
+    &["record", "group"],
     &["stream"],
     &["peer"],
     &["connection"],
-    &["group"],
 ];
 /// What a server keeps beside its connections sees these and nothing of a connection.
 const SERVER_SIDE: [&str; 2] = ["registry", "router"];
