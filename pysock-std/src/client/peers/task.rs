@@ -403,13 +403,14 @@ impl PeerTask {
                     }
                 }
             };
-            shared.book.order(match allowed.and_then(|()| shared.book.enter(&peer)) {
-                Ok(()) => Order::Answer(greeting),
+            match allowed.and_then(|()| shared.book.enter(&peer)) {
+                Ok(()) => shared.book.order(Order::Answer(greeting)),
                 Err(why) => {
+                    // First of all the other side: a program that hears of it may end at once.
+                    shared.book.order(Order::Refuse(greeting, PeerRefusal::NotTrusted));
                     shared.turned_away(peer, why).await;
-                    Order::Refuse(greeting, PeerRefusal::NotTrusted)
                 }
-            });
+            }
         });
     }
 
@@ -425,16 +426,17 @@ impl PeerTask {
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let judged = shared.judge(peer.name, *verify.key()).await;
-            shared.book.order(match judged.and_then(|()| shared.book.enter(&peer)) {
-                Ok(()) => Order::Accept(verify),
+            match judged.and_then(|()| shared.book.enter(&peer)) {
+                Ok(()) => shared.book.order(Order::Accept(verify)),
                 Err(why) => {
+                    // As above.
+                    shared.book.order(Order::Deny(verify, PeerRefusal::NotTrusted));
                     if let Some(entry) = shared.book.get(&peer.key) {
                         entry.fails(why.clone());
                     }
                     shared.turned_away(peer, why).await;
-                    Order::Deny(verify, PeerRefusal::NotTrusted)
                 }
-            });
+            }
         });
     }
 
