@@ -44,7 +44,9 @@ pub struct Client {
     pub info: PeerInfo,
     /// From whom, and what.
     pub heard: Vec<(usize, Heard)>,
-    seed: u8,
+    /// What the chunks among it said.
+    pub chunks: std::collections::VecDeque<Vec<u8>>,
+    seed: u32,
     /// Whether it answers greetings, and accepts keys.
     pub answers: bool,
     pub accepts: bool,
@@ -73,15 +75,18 @@ impl Client {
         };
         let peers = FixedPeers::new(info.name, limits, Default::default(), Default::default());
         let (end, server) = connect(at, limits, now);
-        let (heard, seed) = (vec![], 0);
-        Client { end, server, peers, info, heard, seed, answers: true, accepts: true, renews: true }
+        let (heard, chunks, seed) = (vec![], Default::default(), 0);
+        let (answers, accepts, renews) = (true, true, true);
+        Client { end, server, peers, info, heard, chunks, seed, answers, accepts, renews }
     }
 
     fn ephemeral(&mut self) -> Ephemeral {
         self.seed += 1;
         let PublicKey(mut bytes) = self.info.key;
-        bytes[0] ^= self.seed;
-        bytes[1] ^= 0x5a;
+        for (byte, seed) in bytes.iter_mut().zip(self.seed.to_be_bytes()) {
+            *byte ^= seed;
+        }
+        bytes[4] ^= 0x5a;
         Ephemeral::new::<C>(bytes)
     }
 
@@ -142,7 +147,9 @@ impl Client {
                 if self.renews {
                     let id = self.peers.get(key).unwrap().id().unwrap();
                     let name = NAMES[from].parse().unwrap();
-                    self.handshake(&PeerInfo { id, key: *key, name }, Acquaintance::Known).unwrap();
+                    let info = PeerInfo { id, key: *key, name };
+                    // There may be no room just now; it is wanted again.
+                    let _ = self.handshake(&info, Acquaintance::Known);
                 }
                 Heard::Wanted
             }
@@ -154,6 +161,7 @@ impl Client {
             PeerEvent::Refused { channel, kind, .. } => Heard::Refused(channel, kind),
             PeerEvent::Chunk { stream, bytes } => {
                 self.peers.consumed(key, stream, bytes.len());
+                self.chunks.push_back(bytes.to_vec());
                 Heard::Stream(format!("Chunk {stream} {}", bytes.len()))
             }
             PeerEvent::Reset => Heard::Reset,
@@ -348,7 +356,7 @@ impl World {
     pub fn restart(&mut self, at: usize) {
         let seed = self.clients[at].seed;
         self.clients[at] = Client::new(at, self.limits, self.now);
-        self.clients[at].seed = seed + 100;
+        self.clients[at].seed = seed + 1;
     }
 
     pub fn is_open(&self, at: usize, with: usize) -> bool {
