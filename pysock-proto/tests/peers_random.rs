@@ -117,7 +117,7 @@ impl Game {
     fn note(&mut self, what: impl FnOnce() -> String) {
         if std::env::var_os("PEERS_SEED").is_some() {
             self.log.push(what());
-            eprintln!("{}", self.log.last().unwrap());
+            eprintln!("{:.150}", self.log.last().unwrap());
         }
     }
 

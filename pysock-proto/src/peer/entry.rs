@@ -152,9 +152,9 @@ impl Peer {
         (self.theirs, self.since) = (theirs.takes, u32::try_from(secs).unwrap_or(u32::MAX));
         (self.retry_at, self.failures) = (now.after_millis(FIRST_WAIT / 8), 0);
         self.initiator = half.role == Role::Initiator;
-        // The first record of an initiator lets the responder go on; the responder's says what it has.
-        let records = Due { record: true, received: !self.initiator, close: None };
-        self.due = records;
+        // The first record of an initiator lets the responder go on. Both say what they have, for what they have said
+        // of it before may be lost.
+        self.due = Due { record: true, received: true, close: None };
         let accepted = !self.initiator || half.is_kk();
         self.news.open = accepted.then_some(!resumed);
         self.state = State::Open;
