@@ -104,7 +104,9 @@ enum State {
     /// Something was or may be lost, so streams cannot go on: only a new handshake helps.
     Broken,
     /// This side has closed, and waits for the answer.
-    Closing,
+    Closing {
+        broken: bool,
+    },
     /// Over; the answer to the other side's close may be due.
     Over,
 }
@@ -279,8 +281,10 @@ impl Peer {
         if matches!(self.state, State::Opening { .. }) {
             self.retry_at = Instant::default();
         }
-        if matches!(self.state, State::Open | State::Opening { .. }) {
-            self.state = State::Broken;
+        match &mut self.state {
+            State::Open | State::Opening { .. } => self.state = State::Broken,
+            State::Closing { broken } => *broken = true,
+            State::Broken | State::Over => {}
         }
     }
 
@@ -305,14 +309,15 @@ impl Peer {
     /// Closes as soon as that is written.
     pub(super) fn close(&mut self, why: CloseReason, until: Instant) {
         if matches!(self.state, State::Open | State::Opening { .. } | State::Broken) {
+            let broken = self.state == State::Broken;
             self.due.close = Some(why);
-            (self.state, self.retry_at) = (State::Closing, until);
+            (self.state, self.retry_at) = (State::Closing { broken }, until);
         }
     }
 
     /// The other side has closed, or answered.
     pub(super) fn closed(&mut self, why: CloseReason) {
-        if self.state != State::Closing {
+        if !matches!(self.state, State::Closing { .. }) {
             self.due.close = Some(CloseReason::Answered);
         }
         self.ends();
@@ -362,7 +367,7 @@ impl Peer {
 
     /// Whether this session is ending: the next one has nothing to do with it.
     fn is_ending(&self) -> bool {
-        matches!(self.state, State::Closing | State::Over)
+        matches!(self.state, State::Closing { .. } | State::Over)
     }
 
     /// The session that the next one follows.
@@ -386,7 +391,7 @@ impl Peer {
         if now < self.retry_at {
             return;
         }
-        if self.state == State::Closing {
+        if matches!(self.state, State::Closing { .. }) {
             self.due.close = None;
             self.ends();
             self.news.over = Some(Over::Closed(CloseReason::Done));
@@ -416,7 +421,8 @@ impl Peer {
 
     /// Whether a stream of the session in which a record came is one of the present streams.
     pub(super) fn streams_count(&self, present: bool) -> bool {
-        (present || self.continued) && self.state != State::Broken
+        let broken = matches!(self.state, State::Broken | State::Closing { broken: true });
+        (present || self.continued) && !broken
     }
 
     /// Whether the next session can take streams over.
@@ -446,7 +452,7 @@ impl Peer {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Closing | State::Opening { .. } => Some(self.retry_at),
+            State::Closing { .. } | State::Opening { .. } => Some(self.retry_at),
             _ => self.wanted_at(),
         }
     }
