@@ -102,7 +102,10 @@ enum State {
     },
     Open,
     /// Something was or may be lost, so streams cannot go on: only a new handshake helps.
-    Broken,
+    Broken {
+        /// That it began anew the caller has not heard yet.
+        fresh: bool,
+    },
     /// This side has closed, and waits for the answer.
     Closing {
         broken: bool,
@@ -138,7 +141,11 @@ impl Peer {
     pub(super) fn begin(&mut self, half: &HalfOpen, theirs: &Terms, before: bool, now: Instant) {
         let is_same = half.ours.previous == theirs.previous && theirs.previous != [0; 8];
         let resumed = before && is_same;
-        let was_broken = self.state == State::Broken;
+        let was_broken = matches!(self.state, State::Broken { .. });
+        // The session before may have begun anew, and never opened.
+        let unheard = before
+            && matches!(self.state, State::Opening { fresh: true, .. } | State::Broken { fresh: true });
+        let fresh = !resumed || unheard;
         self.continued = resumed && half.ours.continues && theirs.continues;
         if !resumed {
             self.news.unknown = self.news.unknown.wrapping_add(self.counts.unknown());
@@ -158,15 +165,15 @@ impl Peer {
         // of it before may be lost.
         self.due = Due { record: true, received: true, close: None };
         let accepted = !self.initiator || half.is_kk();
-        self.news.open = accepted.then_some(!resumed);
+        self.news.open = accepted.then_some(fresh);
         self.state = State::Open;
         if !accepted {
-            self.state = State::Opening { fresh: !resumed, waits: half.waits };
+            self.state = State::Opening { fresh, waits: half.waits };
             self.retry_at = half.deadline;
         }
         if was_broken && self.continued {
             // It broke after this side had promised to go on with its streams: the next handshake takes that back.
-            (self.state, self.news.open) = (State::Broken, None);
+            (self.state, self.news.open) = (State::Broken { fresh: unheard }, None);
         }
     }
 
@@ -282,9 +289,10 @@ impl Peer {
             self.retry_at = Instant::default();
         }
         match &mut self.state {
-            State::Open | State::Opening { .. } => self.state = State::Broken,
+            State::Open => self.state = State::Broken { fresh: false },
+            State::Opening { fresh, .. } => self.state = State::Broken { fresh: *fresh },
             State::Closing { broken } => *broken = true,
-            State::Broken | State::Over => {}
+            State::Broken { .. } | State::Over => {}
         }
     }
 
@@ -308,8 +316,8 @@ impl Peer {
 
     /// Closes as soon as that is written.
     pub(super) fn close(&mut self, why: CloseReason, until: Instant) {
-        if matches!(self.state, State::Open | State::Opening { .. } | State::Broken) {
-            let broken = self.state == State::Broken;
+        if matches!(self.state, State::Open | State::Opening { .. } | State::Broken { .. }) {
+            let broken = matches!(self.state, State::Broken { .. });
             self.due.close = Some(why);
             (self.state, self.retry_at) = (State::Closing { broken }, until);
         }
@@ -346,7 +354,7 @@ impl Peer {
         if fresh {
             self.ends();
         } else {
-            self.state = State::Broken;
+            self.state = State::Broken { fresh: false };
         }
     }
 
@@ -421,7 +429,7 @@ impl Peer {
 
     /// Whether a stream of the session in which a record came is one of the present streams.
     pub(super) fn streams_count(&self, present: bool) -> bool {
-        let broken = matches!(self.state, State::Broken | State::Closing { broken: true });
+        let broken = matches!(self.state, State::Broken { .. } | State::Closing { broken: true });
         (present || self.continued) && !broken
     }
 
@@ -437,7 +445,7 @@ impl Peer {
         let since = Instant::from_millis(u64::from(self.since).saturating_mul(1_000));
         let stale = since.after_millis(STALE_MILLIS.saturating_add(grace));
         match self.state {
-            State::Broken => Some(self.retry_at),
+            State::Broken { .. } => Some(self.retry_at),
             State::Open if self.session.sent >= STALE_RECORDS => Some(self.retry_at),
             State::Open => Some(stale.max(self.retry_at)),
             _ => None,
