@@ -220,6 +220,11 @@ impl Peer {
             self.retry_at = now.after_millis(FIRST_WAIT / 8);
             self.news.open = Some(fresh);
         }
+        if let (State::Broken { fresh: true }, true) = (self.state, present) {
+            // Broken already, but what follows belongs to the new beginning.
+            self.state = State::Broken { fresh: false };
+            self.news.open = Some(true);
+        }
         let lost = number.wrapping_sub(self.counts.received.next);
         if lost > u32::MAX / 2 {
             return false;
