@@ -154,7 +154,9 @@ fn a_decision_that_never_comes_ends_the_call() {
 
 #[test]
 fn two_names_for_one_client_are_noticed() {
-    for (how, liar) in [Acquaintance::New, Acquaintance::Known].map(|how| [(how, A), (how, B)]).concat() {
+    for (how, liar) in
+        [Acquaintance::New, Acquaintance::Known].map(|how| [(how, A), (how, B)]).concat()
+    {
         let mut world = World::new(2);
         let genuine = world.directory[liar];
         world.directory[liar].name = "eve".parse().unwrap();

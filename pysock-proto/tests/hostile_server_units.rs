@@ -15,7 +15,10 @@ const C: usize = 2;
 const HOWS: [Acquaintance; 2] = [Acquaintance::New, Acquaintance::Known];
 
 /// A call, messages both ways, a change of keys, and messages again. `server` sees each unit with its position.
-fn story(how: Acquaintance, mut server: impl FnMut(usize, Parcel) -> Vec<Parcel>) -> (World, usize) {
+fn story(
+    how: Acquaintance,
+    mut server: impl FnMut(usize, Parcel) -> Vec<Parcel>,
+) -> (World, usize) {
     let (mut world, mut n) = (World::new(2), 0);
     let mut count = |parcel| {
         n += 1;
@@ -218,7 +221,10 @@ fn a_whole_session_once_more_says_nothing() {
             for unit in &all {
                 world.deliver(unit);
                 let heard = world.clients[unit.to].take();
-                assert!(!heard.iter().any(|heard| matches!(heard, Heard::Message(..))), "{heard:?}");
+                assert!(
+                    !heard.iter().any(|heard| matches!(heard, Heard::Message(..))),
+                    "{heard:?}"
+                );
             }
             world.run();
             world.advance(20_000);

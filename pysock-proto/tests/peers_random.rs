@@ -128,6 +128,10 @@ impl Game {
 
     fn send(&mut self, a: usize, b: usize) {
         let len = [0, 1, 20, 150, 600][self.rng.below(5)];
+        self.send_of(a, b, len);
+    }
+
+    fn send_of(&mut self, a: usize, b: usize, len: usize) {
         let sender = self.sent.entry((a, b)).or_default();
         let message = text(a, b, sender.lineage, sender.sent, len);
         match self.world.clients[a].send(&self.world.directory[b], &message) {
@@ -226,7 +230,8 @@ impl Game {
                 self.begun(at, from, Some(&message));
             }
             Heard::Stream(what) => {
-                let number = what.split_once("StreamId(").map(|(_, n)| n.split_once(')').unwrap().0);
+                let number =
+                    what.split_once("StreamId(").map(|(_, n)| n.split_once(')').unwrap().0);
                 let number = number.or(what.split(' ').nth(1));
                 let stream: u8 = number.unwrap().parse().unwrap();
                 let kind = what.split(['(', ' ']).next().unwrap();
@@ -313,7 +318,13 @@ impl Game {
     fn deliver(&mut self, parcel: &Parcel) {
         self.note(|| {
             let head = &parcel.bytes[..parcel.bytes.len().min(5)];
-            format!("{}=>{} {:?} {head:x?} {}", parcel.from, parcel.to, parcel.unit, parcel.bytes.len())
+            format!(
+                "{}=>{} {:?} {head:x?} {}",
+                parcel.from,
+                parcel.to,
+                parcel.unit,
+                parcel.bytes.len()
+            )
         });
         self.world.deliver(parcel);
         self.listen();
@@ -454,7 +465,7 @@ impl Game {
         for _ in 0..3 {
             for a in 0..self.n {
                 for b in (0..self.n).filter(|&b| b != a) {
-                    self.send(a, b);
+                    self.send_of(a, b, 5);
                 }
             }
             self.world.run();

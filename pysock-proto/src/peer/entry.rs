@@ -144,7 +144,10 @@ impl Peer {
         let was_broken = matches!(self.state, State::Broken { .. });
         // The session before may have begun anew, and never opened.
         let unheard = before
-            && matches!(self.state, State::Opening { fresh: true, .. } | State::Broken { fresh: true });
+            && matches!(
+                self.state,
+                State::Opening { fresh: true, .. } | State::Broken { fresh: true }
+            );
         let fresh = !resumed || unheard;
         self.continued = resumed && half.ours.continues && theirs.continues;
         if !resumed {

@@ -1,8 +1,6 @@
 //! Records of sessions: which session they belong to, and what their frames say.
 
-use super::{
-    HalfOpen, Peer, PeerEvent, Peers, Stage, Undecided, half::First, session::Opened,
-};
+use super::{HalfOpen, Peer, PeerEvent, Peers, Stage, Undecided, half::First, session::Opened};
 use crate::{
     crypto::{Crypto, Env},
     directory::PeerInfo,
