@@ -2,15 +2,18 @@
 
 mod sim;
 
-use pysock_proto::{CloseReason, FrameError, Limits, PeerError};
+use pysock_proto::{CloseReason, Env, FrameError, Limits, PeerError, Unit, peer::PeerEvent};
 use sim::{
-    peers::{Heard, World},
-    rogue::Rogue,
+    peers::{Heard, Parcel, World},
+    rogue::{self, Rogue},
 };
 
 const ROGUE: usize = 0;
 const B: usize = 1;
 const C: usize = 2;
+
+/// Types and bodies.
+type Frames<'a> = &'a [(u8, &'a [u8])];
 
 fn world() -> World {
     let limits =
@@ -29,7 +32,7 @@ fn only_that_ends(world: &mut World) {
     world.heals(ROGUE, B);
 }
 
-fn breaks(frames: &[(u8, &[u8])], kind: u8, why: FrameError) {
+fn breaks(frames: Frames<'_>, kind: u8, why: FrameError) {
     let mut world = world();
     world.pair(B, C);
     let mut rogue = Rogue::new(&mut world, ROGUE, B);
@@ -62,7 +65,7 @@ fn frames_that_break_a_rule() {
         breaks(&[(kind, &[0; 8])], kind, FrameError::Unknown);
     }
     use FrameError::{Body, Credit, Stream, StreamLength};
-    let cases: [(&[(u8, &[u8])], u8, FrameError); 18] = [
+    let cases: [(Frames<'_>, u8, FrameError); 18] = [
         (&[(0x10, &[0])], 0x10, Body),
         (&[(0x14, &[0, 0, 0, 0, 0, 9, 1])], 0x14, FrameError::Unknown),
         (&[(0x21, &[0, 1])], 0x21, Stream),
@@ -127,6 +130,61 @@ fn a_first_record_without_its_header() {
         let failed = Heard::Failed(PeerError::Protocol(0, FrameError::Body));
         assert!(heard.contains(&failed), "{heard:?}");
         only_that_ends(&mut world);
+    }
+}
+
+#[test]
+fn frames_before_the_key_is_accepted_say_nothing() {
+    for accepts_first in [true, false] {
+        let mut world = world();
+        world.pair(B, C);
+        let mut noise = rogue::noise("XX", 50, None, true);
+        let mut buffer = [0; 300];
+        let n = noise.write_message(&[], &mut buffer).unwrap();
+        let attempt: [u8; 4] = buffer[..4].try_into().unwrap();
+        let send = |world: &mut World, unit, bytes: Vec<u8>| {
+            world.deliver(&Parcel { from: ROGUE, to: B, unit, bytes });
+        };
+        send(&mut world, Unit::Handshake, rogue::unit(0x11, &attempt, &buffer[..n]));
+        let answer = world.collect(B).remove(0);
+        world.clients[B].take();
+        let (mut text, names) = ([0; 300], rogue::hello("alice", "bob"));
+        noise.read_message(&answer.bytes[5..], &mut text).unwrap();
+        let n = noise.write_message(&names, &mut buffer).unwrap();
+        let third = rogue::unit(0x13, &attempt, &buffer[..n]);
+        let mut rogue = Rogue::after(noise, ROGUE, B, text[7]);
+        // A first record with a message in it, and more: before the decision, and after it.
+        let mut first = [&[0; 8][..], &[0x10, 0, 3, 0, 0, 7]].concat();
+        first[3] = 1;
+        let early = [rogue.text(&first), rogue.frames(2, &[(0x10, &[0, 0, 8])])];
+        if accepts_first {
+            send(&mut world, Unit::Handshake, third);
+            world.clients[B].take();
+            early.iter().for_each(|parcel| world.deliver(parcel));
+            assert_eq!(world.clients[B].messages(), [[7], [8]]);
+            continue;
+        }
+        // World takes decisions at once; this one is kept.
+        let (stamp, client) = (world.directory[ROGUE], &mut world.clients[B]);
+        let env = Env { now: client.end.now, identity: &client.end.key };
+        let mut third = third;
+        let mut incoming = client.peers.receive(&stamp, Unit::Handshake, &mut third, &env);
+        let Some(PeerEvent::Verify(verify)) = client.peers.next(&mut incoming) else {
+            panic!("no decision")
+        };
+        early.iter().for_each(|parcel| world.deliver(parcel));
+        assert_eq!(world.clients[B].take(), []);
+        let client = &mut world.clients[B];
+        let env = Env { now: client.end.now, identity: &client.end.key };
+        client.peers.accept(verify, &env).unwrap();
+        world.poll(B);
+        assert_eq!(world.clients[B].take(), []);
+        // What comes later counts, and what was said too early is lost.
+        let parcel = rogue.frames(3, &[(0x10, &[0, 0, 9])]);
+        world.deliver(&parcel);
+        let heard = world.clients[B].take();
+        assert!(heard.contains(&Heard::Lost(3)), "{heard:?}");
+        world.heals(B, C);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Two to four clients, a server that does what it likes, and chance. Messages arrive in order, at most once and
 //! unaltered; what does not arrive is reported to both sides; and once the server is honest again, everybody has open
 //! sessions.
+#![allow(clippy::print_stderr, reason = "a failing seed has to be seen")]
 
 mod sim;
 

@@ -5,6 +5,7 @@ use core::num::NonZeroU32;
 use super::{
     event::PeerEvent,
     half::{First, HalfOpen},
+    news::{News, Over},
     session::{MAX_RECORDS, Opened, Receiving, STALE_RECORDS, Session},
 };
 use crate::{
@@ -72,24 +73,6 @@ pub(super) struct Due {
     pub(super) record: bool,
     pub(super) received: bool,
     pub(super) close: Option<CloseReason>,
-}
-
-/// What the caller has not heard yet.
-#[derive(Default)]
-struct News {
-    unknown: u32,
-    undelivered: u32,
-    lost: u32,
-    reset: bool,
-    open: Option<bool>,
-    over: Option<Over>,
-}
-
-/// How a session ended.
-#[derive(Clone, Copy)]
-enum Over {
-    Closed(CloseReason),
-    Failed(PeerError),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -399,7 +382,7 @@ impl Peer {
     /// Whether nothing more will come or go.
     pub(super) fn is_over(&self) -> bool {
         let silent = self.due.close.is_none() || !self.may_seal();
-        self.state == State::Over && silent && !self.has_news()
+        self.state == State::Over && silent && !self.news.is_some()
     }
 
     /// A close that was not answered in time, or a key that was not accepted in time.
@@ -431,7 +414,7 @@ impl Peer {
     }
 
     /// Whether records may still leave: also the last ones.
-    pub(super) fn may_seal(&self) -> bool {
+    pub(crate) fn may_seal(&self) -> bool {
         self.id.is_some() && self.session.sent < MAX_RECORDS
     }
 
@@ -473,35 +456,9 @@ impl Peer {
         }
     }
 
-    fn has_news(&self) -> bool {
-        let News { unknown, undelivered, lost, reset, open, over } = &self.news;
-        let counts = (*unknown | *undelivered | *lost) > 0;
-        counts || *reset || open.is_some() || over.is_some()
-    }
-
-    /// What the caller has not heard yet, in the order in which it makes sense.
+    /// What the caller has not heard yet.
     pub(super) fn news(&mut self) -> Option<PeerEvent<'static>> {
-        let news = &mut self.news;
-        let count = |n: &mut u32, event: fn(u32) -> PeerEvent<'static>| match core::mem::take(n) {
-            0 => None,
-            n => Some(event(n)),
-        };
-        count(&mut news.unknown, PeerEvent::Unknown)
-            .or_else(|| count(&mut news.undelivered, PeerEvent::Undelivered))
-            .or_else(|| news.open.and_then(|_| news.over.take()).map(Over::event))
-            .or_else(|| core::mem::take(&mut news.reset).then_some(PeerEvent::Reset))
-            .or_else(|| news.open.take().map(|fresh| PeerEvent::Open { fresh }))
-            .or_else(|| count(&mut news.lost, PeerEvent::Lost))
-            .or_else(|| news.over.take().map(Over::event))
-    }
-}
-
-impl Over {
-    fn event(self) -> PeerEvent<'static> {
-        match self {
-            Over::Closed(why) => PeerEvent::Closed(why),
-            Over::Failed(why) => PeerEvent::Failed(why),
-        }
+        self.news.next()
     }
 }
 

@@ -25,6 +25,7 @@ mod event;
 mod half;
 mod incoming;
 mod meet;
+mod news;
 mod outgoing;
 mod session;
 

@@ -62,8 +62,12 @@ impl Rogue {
         world.deliver(&Parcel { from: at, to, unit: Unit::Handshake, bytes });
         let answer = world.collect(to).into_iter().find(|parcel| parcel.bytes[0] == 0x02).unwrap();
         noise.read_message(&answer.bytes[5..], &mut buffer).unwrap();
-        let keys = noise.into_stateless_transport_mode().unwrap();
-        Rogue { at, to, keys, label: buffer[7], sent: 0 }
+        Rogue::after(noise, at, to, buffer[7])
+    }
+
+    /// What follows a handshake.
+    pub fn after(noise: HandshakeState, at: usize, to: usize, label: u8) -> Self {
+        Rogue { at, to, keys: noise.into_stateless_transport_mode().unwrap(), label, sent: 0 }
     }
 
     /// A record with any text.
