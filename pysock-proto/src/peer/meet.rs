@@ -235,6 +235,12 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             self.end(at);
         }
+        if self.make_room(from).is_err()
+            && let Some(at) = self.position(|half| half.peer.key == from.key)
+        {
+            // Both call at once, and there is room for one handshake: the own one gives way.
+            self.end(at);
+        }
         if self.make_room(from).is_err() {
             self.notice(from.id, step::REFUSED, name, PeerRefusal::Full.code(), env.now);
             return None;

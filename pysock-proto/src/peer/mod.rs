@@ -28,6 +28,8 @@ mod meet;
 mod news;
 mod outgoing;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use core::marker::PhantomData;
 
