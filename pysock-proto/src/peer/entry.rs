@@ -160,6 +160,7 @@ impl Peer {
         if was_broken && self.continued {
             // It broke after this side had promised to go on with its streams: the next handshake takes that back.
             (self.state, self.news.open) = (State::Broken { fresh: unheard }, None);
+            self.retry_at = now.after_millis(FIRST_WAIT / 8);
         }
     }
 
