@@ -214,6 +214,36 @@ fn what_a_frame_makes_due_leaves_even_if_the_caller_flushes_between_two_events()
 }
 
 #[test]
+fn records_of_a_handshake_that_another_has_displaced_are_not_swallowed() {
+    let mut world = World::new(2);
+    world.pair(A, B);
+    world.advance(500);
+    world.handshake(A, B, Acquaintance::Known);
+    for parcel in world.collect(A) {
+        world.deliver(&parcel);
+    }
+    for parcel in world.collect(B) {
+        world.deliver(&parcel);
+    }
+    // A is open; before its first record it calls once more, and B waits for that session instead.
+    world.advance(500);
+    world.handshake(A, B, Acquaintance::Known);
+    let mut units = world.collect(A);
+    units.sort_by_key(|parcel| parcel.unit == Unit::Record);
+    world.deliver(&units[0]);
+    let _lost = world.collect(B);
+    world.deliver(&units[1]);
+    let said = world.collect(B);
+    assert!(said.iter().any(|parcel| parcel.bytes[0] == 0x23), "{said:?}");
+    for parcel in &said {
+        world.deliver(parcel);
+    }
+    assert!(!world.is_open(A, B));
+    world.advance(4_000);
+    world.heals(A, B);
+}
+
+#[test]
 fn who_begins_a_session_tells_what_it_lacks() {
     let mut world = World::new(2);
     world.pair(A, B);

@@ -61,7 +61,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     ) -> Result<(&'b [u8], bool), Option<PeerError>> {
         let header = *unit.first_chunk::<RECORD_HEADER>().ok_or(None)?;
         if let Some(at) = self.confirms(from, header) {
-            return self.confirm(at, unit, env);
+            return self.confirm(at, from, header, unit, env);
         }
         let Some(peer) = self.get_mut(&from.key) else {
             self.notice(from.id, step::NO_SESSION, header, 0, env.now);
@@ -96,6 +96,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn confirm<'b>(
         &mut self,
         at: usize,
+        from: &PeerInfo,
+        header: [u8; RECORD_HEADER],
         unit: &'b mut [u8],
         env: &Env<'_>,
     ) -> Result<(&'b [u8], bool), Option<PeerError>> {
@@ -104,7 +106,14 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let Stage::Confirm { session: Some(session), first } = &mut half.stage else {
             return Err(None);
         };
-        let record = session.receiving.open::<C>(unit).ok_or(None)?;
+        let is_late = inner::decode_record_header(header).1 < session.receiving.next();
+        let Some(record) = session.receiving.open::<C>(unit) else {
+            if !is_late {
+                // It may be of a handshake that this one has taken the place of.
+                self.notice(from.id, step::NO_SESSION, header, 0, env.now);
+            }
+            return Err(None);
+        };
         if !accepted {
             // Before its key is accepted, a peer has nothing to say.
             let mut from = Reader(record.text);
