@@ -243,6 +243,12 @@ impl Streams {
 
     // Receiving.
 
+    /// How many messages have begun to arrive, are wanted, and not complete.
+    pub(crate) fn receiving(&self) -> u32 {
+        let open = self.inbound.iter().filter(|slot| matches!(slot, Inbound::Open { .. }));
+        u32::try_from(open.count()).unwrap_or(u32::MAX)
+    }
+
     fn inbound(&mut self, id: StreamId) -> Result<&mut Inbound, FrameError> {
         self.inbound.get_mut(usize::from(id.0)).ok_or(FrameError::Stream)
     }

@@ -87,6 +87,31 @@ fn a_reconnected_client_goes_on_and_what_was_lost_is_reported_to_both() {
 }
 
 #[test]
+fn a_large_message_that_a_break_cuts_off_is_lost_and_both_hear_of_it() {
+    let mut world = World::new(2);
+    world.pair(A, B);
+    let peer = world.directory[B];
+    let stream = world.clients[A].with_peer(&peer, |to| {
+        let stream = to.begin(0, Kind::Message, Some(10)).unwrap();
+        assert_eq!(to.chunk(stream, b"12345"), Ok(5));
+        stream
+    });
+    world.run();
+    // The rest is lost, and for the sender it is all said.
+    world.clients[A].with_peer(&peer, |to| {
+        assert_eq!(to.chunk(stream, b"67890"), Ok(5));
+        to.end(stream).unwrap();
+    });
+    assert_eq!(world.collect(A).len(), 1);
+    world.reconnect(B);
+    world.advance(1_000);
+    world.run();
+    let (a, b) = (world.clients[A].take(), world.clients[B].take());
+    assert!(b.contains(&Heard::Reset) && b.contains(&Heard::Lost(1)), "{b:?}");
+    assert!(a.contains(&Heard::Reset) && a.contains(&Heard::Undelivered(1)), "{a:?}");
+}
+
+#[test]
 fn a_client_that_restarts_remembers_nothing_and_that_is_said() {
     let mut world = World::new(2);
     world.pair(A, B);

@@ -158,7 +158,11 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Contents>, FileErro
         Ok(_) => return Err(FileError::NotAFile { path: path.to_owned() }),
         Err(e) if e.kind() == ErrorKind::NotFound => {
             return match fs::symlink_metadata(path) {
-                Ok(_) => Err(FileError::DanglingLink { path: path.to_owned() }),
+                Ok(found) if found.is_symlink() => {
+                    Err(FileError::DanglingLink { path: path.to_owned() })
+                }
+                // Somebody has made it just now.
+                Ok(_) => read(path, limit),
                 Err(_) => Ok(None),
             };
         }

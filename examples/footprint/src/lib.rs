@@ -5,6 +5,11 @@
 //! neither guess what comes from the network nor drop what goes there.
 #![no_std]
 
+pub mod client;
+mod sizes;
+
+pub use sizes::{Size, padded};
+
 use core::{
     arch::global_asm,
     cell::UnsafeCell,

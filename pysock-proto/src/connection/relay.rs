@@ -273,6 +273,10 @@ impl<'a, 't, C: Crypto> PeerTx<'a, 't, C> {
     /// Begins a unit behind the open record.
     fn start(&mut self) -> Result<(), SendError> {
         self.open.sealer.check_owner(self.tx)?;
+        if !self.peer.may_seal() {
+            // The counter is used up; a new session has been wanted for long.
+            return Err(SendError::NotOpen);
+        }
         self.tx.compact();
         let record = self.tx.body().saturating_add(RELAY + TAG);
         let record = usize::from(self.open.sealer.limit).saturating_sub(record);

@@ -4,17 +4,18 @@ use core::num::NonZeroU32;
 
 use super::{
     event::PeerEvent,
-    half::HalfOpen,
+    half::{First, HalfOpen},
+    news::{News, Over},
     session::{MAX_RECORDS, Opened, Receiving, STALE_RECORDS, Session},
 };
 use crate::{
-    error::{CloseReason, FrameError},
+    error::{CloseReason, FrameError, PeerError},
     id::PeerId,
     key::PublicKey,
     noise::Role,
     stream::Streams,
     time::Instant,
-    wire::inner::{self, RECORD_HEADER, Received, Takes, Terms},
+    wire::inner::{self, Attempt, RECORD_HEADER, Received, Takes, Terms},
 };
 
 /// Age at which a session should be replaced, in milliseconds; its initiator is the one to do it, unless that does
@@ -42,8 +43,10 @@ pub struct Peer {
     pub(super) counts: Counts,
     /// Records that this side sent in the session before.
     pub(super) sent_before: u32,
-    since: Instant,
-    /// No new attempt before then, on either side's initiative; of a session that is closing, its end.
+    /// When the session began, in seconds.
+    since: u32,
+    /// No new attempt before then, on either side's initiative; of a session that is opening or closing, the end of
+    /// that.
     retry_at: Instant,
     failures: u8,
     initiator: bool,
@@ -72,28 +75,24 @@ pub(super) struct Due {
     pub(super) close: Option<CloseReason>,
 }
 
-/// What the caller has not heard yet.
-#[derive(Default)]
-struct News {
-    unknown: u32,
-    undelivered: u32,
-    lost: u32,
-    reset: bool,
-    open: Option<bool>,
-    closed: Option<CloseReason>,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     /// The other side has not yet accepted this side's key: nothing is sent but the first record.
     Opening {
         fresh: bool,
+        /// The other side has asked for patience.
+        waits: bool,
     },
     Open,
     /// Something was or may be lost, so streams cannot go on: only a new handshake helps.
-    Broken,
+    Broken {
+        /// That it began anew the caller has not heard yet.
+        fresh: bool,
+    },
     /// This side has closed, and waits for the answer.
-    Closing,
+    Closing {
+        broken: bool,
+    },
     /// Over; the answer to the other side's close may be due.
     Over,
 }
@@ -111,19 +110,28 @@ impl Peer {
             streams: Streams::default(),
             counts: Counts::default(),
             sent_before: 0,
-            since: Instant::default(),
+            since: 0,
             retry_at: Instant::default(),
             failures: 0,
             initiator: false,
             due: Due::default(),
             news: News::default(),
-            state: State::Opening { fresh: true },
+            state: State::Opening { fresh: true, waits: false },
         }
     }
 
     /// Begins the session that a handshake has made; `before` is whether this client was known before it.
     pub(super) fn begin(&mut self, half: &HalfOpen, theirs: &Terms, before: bool, now: Instant) {
-        let resumed = before && half.ours.previous == theirs.previous;
+        let is_same = half.ours.previous == theirs.previous && theirs.previous != [0; 8];
+        let resumed = before && is_same;
+        let was_broken = matches!(self.state, State::Broken { .. });
+        // The session before may have begun anew, and never opened.
+        let unheard = before
+            && matches!(
+                self.state,
+                State::Opening { fresh: true, .. } | State::Broken { fresh: true }
+            );
+        let fresh = !resumed || unheard;
         self.continued = resumed && half.ours.continues && theirs.continues;
         if !resumed {
             self.news.unknown = self.news.unknown.wrapping_add(self.counts.unknown());
@@ -131,19 +139,33 @@ impl Peer {
             (self.old, self.sent_before) = (None, 0);
         }
         if !self.continued {
+            if resumed {
+                // What has begun and will not end is as good as lost.
+                self.misses(self.streams.receiving());
+            }
             self.streams = Streams::default();
             self.news.reset = before;
         }
         self.is_called(half.peer.id);
-        (self.theirs, self.since) = (theirs.takes, now);
+        let secs = now.as_millis() / 1_000;
+        (self.theirs, self.since) = (theirs.takes, u32::try_from(secs).unwrap_or(u32::MAX));
         (self.retry_at, self.failures) = (now.after_millis(FIRST_WAIT / 8), 0);
         self.initiator = half.role == Role::Initiator;
-        // The first record of an initiator lets the responder go on; the responder's says what it has.
-        let records = Due { record: true, received: !self.initiator, close: None };
-        self.due = records;
+        // The first record of an initiator lets the responder go on. Both say what they have, for what they have said
+        // of it before may be lost.
+        self.due = Due { record: true, received: true, close: None };
         let accepted = !self.initiator || half.is_kk();
-        self.state = if accepted { State::Open } else { State::Opening { fresh: !resumed } };
-        self.news.open = accepted.then_some(!resumed);
+        self.news.open = accepted.then_some(fresh);
+        self.state = State::Open;
+        if !accepted {
+            self.state = State::Opening { fresh, waits: half.waits };
+            self.retry_at = half.deadline;
+        }
+        if was_broken && self.continued {
+            // It broke after this side had promised to go on with its streams: the next handshake takes that back.
+            (self.state, self.news.open) = (State::Broken { fresh: unheard }, None);
+            self.retry_at = now.after_millis(FIRST_WAIT / 8);
+        }
     }
 
     /// Puts a new session in the place of the present one, of which only the receiving half is kept.
@@ -170,12 +192,13 @@ impl Peer {
         &mut self,
         record: &Opened<'_>,
         present: bool,
-        number: u32,
-        sent: u32,
+        first: First,
+        now: Instant,
     ) -> bool {
-        if present && record.first {
-            // Nothing of the session before can come any more.
-            let complete = self.old.take().is_none_or(|old| old.next == sent);
+        let First { number, records } = first;
+        if present {
+            // Nothing of the session before can come any more: it would be older than this.
+            let complete = self.old.take().is_none_or(|old| record.first && old.next() == records);
             if self.continued && !complete {
                 self.breaks();
             }
@@ -183,9 +206,15 @@ impl Peer {
         if record.gap > 0 {
             self.breaks();
         }
-        if let (State::Opening { fresh }, true) = (self.state, present) {
+        if let (State::Opening { fresh, .. }, true) = (self.state, present) {
             self.state = State::Open;
+            self.retry_at = now.after_millis(FIRST_WAIT / 8);
             self.news.open = Some(fresh);
+        }
+        if let (State::Broken { fresh: true }, true) = (self.state, present) {
+            // Broken already, but what follows belongs to the new beginning.
+            self.state = State::Broken { fresh: false };
+            self.news.open = Some(true);
         }
         let lost = number.wrapping_sub(self.counts.received.next);
         if lost > u32::MAX / 2 {
@@ -203,15 +232,10 @@ impl Peer {
         self.id = NonZeroU32::new(id.0);
     }
 
-    /// Nothing of the session before can come any more.
-    pub(super) fn retire(&mut self) {
-        self.old = None;
-    }
-
     /// Whether a record with this header has come already, or too late.
     pub(super) fn is_late(&self, header: [u8; RECORD_HEADER]) -> bool {
         let (label, counter) = inner::decode_record_header(header);
-        let seen = |half: &Receiving| half.label == label && counter < half.next;
+        let seen = |half: &Receiving| half.label == label && counter < half.next();
         seen(&self.session.receiving) || self.old.as_ref().is_some_and(seen)
     }
 
@@ -257,14 +281,20 @@ impl Peer {
 
     /// Streams cannot go on, and messages may be missing: a new handshake settles it.
     pub(super) fn breaks(&mut self) {
-        if matches!(self.state, State::Open | State::Opening { .. }) {
-            self.state = State::Broken;
+        if matches!(self.state, State::Opening { .. }) {
+            self.retry_at = Instant::default();
+        }
+        match &mut self.state {
+            State::Open => self.state = State::Broken { fresh: false },
+            State::Opening { fresh, .. } => self.state = State::Broken { fresh: *fresh },
+            State::Closing { broken } => *broken = true,
+            State::Broken { .. } | State::Over => {}
         }
     }
 
     /// The server says that it is not there: what was under way may be lost, and an answer will not come.
     pub(super) fn is_gone(&mut self) {
-        if self.state == State::Closing {
+        if matches!(self.state, State::Closing { .. }) {
             self.retry_at = Instant::default();
         }
         self.breaks();
@@ -290,40 +320,97 @@ impl Peer {
 
     /// Closes as soon as that is written.
     pub(super) fn close(&mut self, why: CloseReason, until: Instant) {
-        if matches!(self.state, State::Open | State::Opening { .. } | State::Broken) {
+        if matches!(self.state, State::Open | State::Opening { .. } | State::Broken { .. }) {
+            let broken = matches!(self.state, State::Broken { .. });
             self.due.close = Some(why);
-            (self.state, self.retry_at) = (State::Closing, until);
+            (self.state, self.retry_at) = (State::Closing { broken }, until);
         }
     }
 
     /// The other side has closed, or answered.
     pub(super) fn closed(&mut self, why: CloseReason) {
-        if self.state != State::Closing {
+        if !matches!(self.state, State::Closing { .. }) {
             self.due.close = Some(CloseReason::Answered);
         }
-        self.state = State::Over;
-        self.news.closed = Some(why);
+        self.ends();
+        self.news.over = Some(Over::Closed(why));
     }
 
     /// The other side broke a rule: it is told, and nothing more comes of it.
     pub(super) fn fail(&mut self) {
-        self.due.close = Some(CloseReason::Protocol);
+        if self.state != State::Over {
+            self.due.close = Some(CloseReason::Protocol);
+            self.ends();
+        }
+    }
+
+    /// Nobody will tell any more what arrived.
+    fn ends(&mut self) {
         self.state = State::Over;
+        self.news.unknown = self.news.unknown.wrapping_add(self.counts.unknown());
+        self.counts.told.next = self.counts.sent;
+    }
+
+    /// The other side has not accepted this side's key, or somebody says so.
+    pub(super) fn rejected(&mut self, why: PeerError) {
+        let State::Opening { fresh, .. } = self.state else { return };
+        self.news.over = Some(Over::Failed(why));
+        if fresh {
+            self.ends();
+        } else {
+            self.state = State::Broken { fresh: false };
+        }
+    }
+
+    /// Whether the other side has still to accept this side's key, in the session that is called so.
+    pub(super) fn is_opening(&self, name: Attempt) -> bool {
+        matches!(self.state, State::Opening { .. }) && self.session.id.starts_with(&name)
+    }
+
+    /// Somebody has to be asked on the other side: once.
+    pub(super) fn has_patience(&mut self, until: Instant) -> bool {
+        match &mut self.state {
+            State::Opening { waits, .. } if !*waits => {
+                *waits = true;
+                self.retry_at = until;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this session is ending: the next one has nothing to do with it.
+    fn is_ending(&self) -> bool {
+        matches!(self.state, State::Closing { .. } | State::Over)
+    }
+
+    /// The session that the next one follows.
+    pub(super) fn previous(&self) -> [u8; 8] {
+        if self.is_ending() { [0; 8] } else { self.session.id }
+    }
+
+    /// Whether frames may leave.
+    pub(super) fn may_speak(&self) -> bool {
+        !matches!(self.state, State::Opening { .. })
     }
 
     /// Whether nothing more will come or go.
     pub(super) fn is_over(&self) -> bool {
-        self.state == State::Over && self.due.close.is_none() && !self.has_news()
+        let silent = self.due.close.is_none() || !self.may_seal();
+        self.state == State::Over && silent && !self.news.is_some()
     }
 
-    /// A close that was not answered in time.
+    /// A close that was not answered in time, or a key that was not accepted in time.
     pub(super) fn give_up(&mut self, now: Instant) {
-        if self.state == State::Closing && now >= self.retry_at {
-            self.due.close = None;
-            self.state = State::Over;
-            self.news.unknown = self.news.unknown.wrapping_add(self.counts.unknown());
-            self.news.closed = Some(CloseReason::Done);
+        if now < self.retry_at {
+            return;
         }
+        if matches!(self.state, State::Closing { .. }) {
+            self.due.close = None;
+            self.ends();
+            self.news.over = Some(Over::Closed(CloseReason::Done));
+        }
+        self.rejected(PeerError::TimedOut);
     }
 
     /// Whether messages can be sent now.
@@ -342,13 +429,14 @@ impl Peer {
     }
 
     /// Whether records may still leave: also the last ones.
-    pub(super) fn may_seal(&self) -> bool {
+    pub(crate) fn may_seal(&self) -> bool {
         self.id.is_some() && self.session.sent < MAX_RECORDS
     }
 
     /// Whether a stream of the session in which a record came is one of the present streams.
     pub(super) fn streams_count(&self, present: bool) -> bool {
-        (present || self.continued) && self.state != State::Broken
+        let broken = matches!(self.state, State::Broken { .. } | State::Closing { broken: true });
+        (present || self.continued) && !broken
     }
 
     /// Whether the next session can take streams over.
@@ -360,9 +448,10 @@ impl Peer {
     pub(super) fn wanted_at(&self) -> Option<Instant> {
         self.id?;
         let grace = if self.initiator { 0 } else { GRACE_MILLIS };
-        let stale = self.since.after_millis(STALE_MILLIS.saturating_add(grace));
+        let since = Instant::from_millis(u64::from(self.since).saturating_mul(1_000));
+        let stale = since.after_millis(STALE_MILLIS.saturating_add(grace));
         match self.state {
-            State::Broken => Some(self.retry_at),
+            State::Broken { .. } => Some(self.retry_at),
             State::Open if self.session.sent >= STALE_RECORDS => Some(self.retry_at),
             State::Open => Some(stale.max(self.retry_at)),
             _ => None,
@@ -371,34 +460,20 @@ impl Peer {
 
     /// Whether this peer has had a handshake so lately that another one has to wait.
     pub(super) fn is_restless(&self, now: Instant) -> bool {
-        self.failures == 0 && now < self.retry_at
+        let opening = matches!(self.state, State::Opening { .. });
+        self.is_ending() || !opening && self.failures == 0 && now < self.retry_at
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Closing => Some(self.retry_at),
+            State::Closing { .. } | State::Opening { .. } => Some(self.retry_at),
             _ => self.wanted_at(),
         }
     }
 
-    fn has_news(&self) -> bool {
-        let News { unknown, undelivered, lost, reset, open, closed } = &self.news;
-        (*unknown | *undelivered | *lost) > 0 || *reset || open.is_some() || closed.is_some()
-    }
-
-    /// What the caller has not heard yet, in the order in which it makes sense.
+    /// What the caller has not heard yet.
     pub(super) fn news(&mut self) -> Option<PeerEvent<'static>> {
-        let news = &mut self.news;
-        let count = |n: &mut u32, event: fn(u32) -> PeerEvent<'static>| match core::mem::take(n) {
-            0 => None,
-            n => Some(event(n)),
-        };
-        count(&mut news.unknown, PeerEvent::Unknown)
-            .or_else(|| count(&mut news.undelivered, PeerEvent::Undelivered))
-            .or_else(|| core::mem::take(&mut news.reset).then_some(PeerEvent::Reset))
-            .or_else(|| news.open.take().map(|fresh| PeerEvent::Open { fresh }))
-            .or_else(|| count(&mut news.lost, PeerEvent::Lost))
-            .or_else(|| news.closed.take().map(PeerEvent::Closed))
+        self.news.next()
     }
 }
 

@@ -50,8 +50,15 @@ pub(super) enum Stage {
     /// A responder: the session counts once its first record has authenticated, and once the key is accepted.
     Confirm {
         session: Option<Session>,
-        confirmed: bool,
+        first: Option<First>,
     },
+}
+
+/// What the first record of a session says of those before it.
+#[derive(Clone, Copy)]
+pub(super) struct First {
+    pub(super) number: u32,
+    pub(super) records: u32,
 }
 
 /// Which decision the caller has to take before the handshake goes on.
@@ -230,10 +237,26 @@ impl HalfOpen {
         Some((session, theirs))
     }
 
+    /// What a notice to the other side calls it: the attempt, and once that is complete there, its session.
+    pub(super) fn name(&self) -> Attempt {
+        match &self.stage {
+            Stage::Confirm { session: Some(session), .. } => {
+                let [a, b, c, d, ..] = session.id;
+                [a, b, c, d]
+            }
+            _ => self.attempt,
+        }
+    }
+
+    /// Wipes what is secret where it lies.
+    pub(super) fn wipe(&mut self) {
+        self.stage = Stage::Confirm { session: None, first: None };
+    }
+
     /// A responder has done its part: what is left of the handshake is its session.
     pub(super) fn confirm<C: Crypto>(&mut self) {
         let session = self.take_session::<C>().map(|(session, _)| session);
-        self.stage = Stage::Confirm { session, confirmed: false };
+        self.stage = Stage::Confirm { session, first: None };
     }
 
     /// From now on the caller has to decide; the decision is tied to this handshake and no other.

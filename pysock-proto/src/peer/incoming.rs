@@ -1,6 +1,6 @@
 //! Records of sessions: which session they belong to, and what their frames say.
 
-use super::{HalfOpen, Peer, PeerEvent, Peers, Stage, Undecided, session::Opened};
+use super::{HalfOpen, Peer, PeerEvent, Peers, Stage, Undecided, half::First, session::Opened};
 use crate::{
     crypto::{Crypto, Env},
     directory::PeerInfo,
@@ -10,6 +10,7 @@ use crate::{
     message::{Envelope, Party, Unit},
     store::Store,
     stream::Progress,
+    time::Instant,
     wire::{
         Reader,
         frame::{self, Frame, HEADER},
@@ -41,37 +42,40 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         match unit {
             Unit::Handshake => incoming.first = self.meet(from, bytes, env),
             Unit::Record => match self.record(from, bytes, env) {
-                Some((rest, streams)) => (incoming.rest, incoming.streams) = (rest, streams),
-                None => self.dropped = self.dropped.saturating_add(1),
+                Ok((rest, streams)) => (incoming.rest, incoming.streams) = (rest, streams),
+                Err(why) => {
+                    incoming.first = why.map(PeerEvent::Failed);
+                    self.dropped = self.dropped.saturating_add(1);
+                }
             },
         }
         incoming
     }
 
-    /// Opens a record in whichever session it belongs to. Gives its frames.
+    /// Opens a record in whichever session it belongs to. Gives its frames, or what the caller has to hear of it.
     fn record<'b>(
         &mut self,
         from: &PeerInfo,
         unit: &'b mut [u8],
         env: &Env<'_>,
-    ) -> Option<(&'b [u8], bool)> {
-        let header = *unit.first_chunk::<RECORD_HEADER>()?;
+    ) -> Result<(&'b [u8], bool), Option<PeerError>> {
+        let header = *unit.first_chunk::<RECORD_HEADER>().ok_or(None)?;
         if let Some(at) = self.confirms(from, header) {
-            return self.confirm(at, unit, env);
+            return self.confirm(at, from, header, unit, env);
         }
         let Some(peer) = self.get_mut(&from.key) else {
             self.notice(from.id, step::NO_SESSION, header, 0, env.now);
-            return None;
+            return Err(None);
         };
         let is_late = peer.is_late(header);
         let Some((record, present)) = peer.open::<C>(unit) else {
             if !is_late {
                 self.notice(from.id, step::NO_SESSION, header, 0, env.now);
             }
-            return None;
+            return Err(None);
         };
         peer.is_called(from.id);
-        let frames = accept(peer, &record, present);
+        let frames = accept(peer, &record, present, env.now);
         self.owing = true;
         frames
     }
@@ -92,22 +96,37 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn confirm<'b>(
         &mut self,
         at: usize,
+        from: &PeerInfo,
+        header: [u8; RECORD_HEADER],
         unit: &'b mut [u8],
         env: &Env<'_>,
-    ) -> Option<(&'b [u8], bool)> {
-        let half = self.halves.as_mut_slice().get_mut(at)?;
+    ) -> Result<(&'b [u8], bool), Option<PeerError>> {
+        let half = self.halves.as_mut_slice().get_mut(at).ok_or(None)?;
         let (key, accepted) = (half.peer.key, half.undecided == Undecided::Nothing);
-        let Stage::Confirm { session: Some(session), confirmed } = &mut half.stage else {
-            return None;
+        let Stage::Confirm { session: Some(session), first } = &mut half.stage else {
+            return Err(None);
         };
-        let record = session.receiving.open::<C>(unit)?;
-        *confirmed = true;
+        let is_late = inner::decode_record_header(header).1 < session.receiving.next();
+        let Some(record) = session.receiving.open::<C>(unit) else {
+            if !is_late {
+                // It may be of a handshake that this one has taken the place of.
+                self.notice(from.id, step::NO_SESSION, header, 0, env.now);
+            }
+            return Err(None);
+        };
         if !accepted {
             // Before its key is accepted, a peer has nothing to say.
-            return (record.text.len() == FIRST_HEADER).then_some((&[], false));
+            let mut from = Reader(record.text);
+            if let (true, Some(number), Some(records), []) =
+                (record.first, from.u32(), from.u32(), from.0)
+            {
+                *first = Some(First { number, records });
+                return Ok((&[], false));
+            }
+            return Err(None);
         }
-        self.install(at, env.now).ok()?;
-        accept(self.get_mut(&key)?, &record, true)
+        self.install(at, env.now)?;
+        accept(self.get_mut(&key).ok_or(None)?, &record, true, env.now)
     }
 
     /// What a unit says next.
@@ -116,6 +135,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             return Some(event);
         }
         let ours = self.limits;
+        // What frames make due: the last flush may have been a moment ago.
+        self.owing |= !incoming.rest.is_empty();
         let peer = self.get_mut(&incoming.from)?;
         loop {
             if let Some(news) = peer.news() {
@@ -145,19 +166,29 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 pub(crate) const FIRST_HEADER: usize = 4 + 4;
 
 /// Takes note of what a record says of those before it. Gives its frames, and whether streams in it count.
-fn accept<'b>(peer: &mut Peer, record: &Opened<'b>, present: bool) -> Option<(&'b [u8], bool)> {
+fn accept<'b>(
+    peer: &mut Peer,
+    record: &Opened<'b>,
+    present: bool,
+    now: Instant,
+) -> Result<(&'b [u8], bool), Option<PeerError>> {
+    if peer.is_deaf() {
+        return Err(None);
+    }
     let mut from = Reader(record.text);
     let number = from.u32();
     let records = if record.first { from.u32() } else { Some(0) };
-    let (Some(number), Some(records)) = (number, records) else {
-        peer.fail();
-        return None;
+    let arrived = match (number, records) {
+        (Some(number), Some(records)) => {
+            peer.arrived(record, present, First { number, records }, now)
+        }
+        _ => false,
     };
-    if !peer.arrived(record, present, number, records) {
+    if !arrived {
         peer.fail();
-        return None;
+        return Err(Some(PeerError::Protocol(0, FrameError::Body)));
     }
-    Some((from.0, peer.streams_count(present)))
+    Ok((from.0, peer.streams_count(present)))
 }
 
 /// The rules of a session's frames: what a frame changes, and what the caller hears of it. Without limits, the streams

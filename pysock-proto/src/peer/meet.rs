@@ -4,11 +4,12 @@ use super::{
     Acquaintance, Greeting, HalfOpen, LONGEST, NOTICE_BURST, NOTICE_MILLIS, Notice,
     PATIENCE_MILLIS, Peer, PeerEvent, PeerVerify, Peers, Stage, Undecided,
     half::{Beginning, MOST_REPEATS, Wrong, attempt},
+    session::Opened,
 };
 use crate::{
     crypto::{Crypto, Env, Ephemeral},
     directory::PeerInfo,
-    error::{PeerError, PeerRefusal},
+    error::{FrameError, PeerError, PeerRefusal},
     id::PeerId,
     noise::{Pattern, Role},
     store::Store,
@@ -99,20 +100,21 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             self.owing = true;
             return Ok(());
         }
-        let confirmed = matches!(half.stage, Stage::Confirm { confirmed: true, .. });
+        let Stage::Confirm { first: Some(first), .. } = half.stage else {
+            return Ok(());
+        };
+        // The first record is in already.
         let attempt = half.attempt;
-        match self.position(|half| half.attempt == attempt && half.role == Role::Responder) {
-            Some(at) if confirmed => {
-                let key = verify.key;
-                self.install(at, env.now)?;
-                // The first record is in already.
-                if let Some(peer) = self.get_mut(&key) {
-                    peer.retire();
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+        let at = self.position(|half| half.attempt == attempt && half.role == Role::Responder);
+        self.install(at.ok_or(PeerError::TimedOut)?, env.now)?;
+        let record = Opened { text: &[], gap: 0, first: true };
+        if let Some(peer) = self.get_mut(&verify.key)
+            && !peer.arrived(&record, true, first, env.now)
+        {
+            peer.fail();
+            return Err(PeerError::Protocol(0, FrameError::Body));
         }
+        Ok(())
     }
 
     /// No, this key is not the right one.
@@ -133,7 +135,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn hold(&mut self, what: Undecided, bind: [u8; 8], until: Instant, env: &Env<'_>) {
         let Ok(half) = self.decided(what, bind) else { return };
         half.deadline = until;
-        let (to, attempt, role) = (half.peer.id, half.attempt, half.role);
+        let (to, attempt, role) = (half.peer.id, half.name(), half.role);
         if role == Role::Responder {
             self.notice(to, step::PATIENCE, attempt, 0, env.now);
         }
@@ -145,9 +147,13 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 
     fn reject(&mut self, what: Undecided, bind: [u8; 8], why: PeerRefusal, env: &Env<'_>) {
         let at = self.position(|half| half.undecided == what && half.bind == bind);
-        let Some(half) = at.and_then(|at| self.halves.remove(at)) else { return };
-        if half.role == Role::Responder {
-            self.notice(half.peer.id, step::REFUSED, half.attempt, why.code(), env.now);
+        let half = at.and_then(|at| self.halves.as_slice().get(at));
+        let Some((to, name, role)) = half.map(|half| (half.peer.id, half.name(), half.role)) else {
+            return;
+        };
+        let _ = at.and_then(|at| self.end(at));
+        if role == Role::Responder {
+            self.notice(to, step::REFUSED, name, why.code(), env.now);
         }
     }
 
@@ -231,7 +237,13 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
                 self.notice(from.id, step::REFUSED, name, busy, env.now);
                 return None;
             }
-            self.halves.remove(at);
+            self.end(at);
+        }
+        if self.make_room(from).is_err()
+            && let Some(at) = self.position(|half| half.peer.key == from.key)
+        {
+            // Both call at once, and there is room for one handshake: the own one gives way.
+            self.end(at);
         }
         if self.make_room(from).is_err() {
             self.notice(from.id, step::REFUSED, name, PeerRefusal::Full.code(), env.now);
@@ -280,7 +292,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let (own, halves) = (self.name, self.halves.as_mut_slice());
         let half = halves.get_mut(at)?;
         if let Err(wrong) = half.read::<C>(message, &own, env) {
-            let half = self.halves.remove(at)?;
+            let half = self.end(at)?;
             return Some(match wrong {
                 Wrong::Key(key) if half.diagnose => PeerEvent::Offered(key),
                 Wrong::Key(key) => PeerEvent::OtherKey(key),
@@ -289,7 +301,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             });
         }
         if half.diagnose {
-            let half = self.halves.remove(at)?;
+            let half = self.end(at)?;
             return Some(PeerEvent::Offered(half.peer.key));
         }
         if half.is_kk() {
@@ -319,6 +331,20 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             return None;
         }
+        if let Some(peer) = self.get_mut(&from.key).filter(|peer| peer.is_opening(attempt)) {
+            // The handshake is complete here, and the other side has still to decide.
+            match (step, code.first()) {
+                (step::PATIENCE, _) => {
+                    let until = env.now.after_millis(PATIENCE_MILLIS);
+                    return peer.has_patience(until).then_some(PeerEvent::Patience);
+                }
+                (step::REFUSED, Some(code)) => {
+                    peer.rejected(PeerError::Refused(PeerRefusal::from_code(*code)));
+                }
+                _ => {}
+            }
+            return None;
+        }
         let at = self.position(|half| {
             half.peer.key == from.key && half.attempt == attempt && half.role == Role::Initiator
         })?;
@@ -335,7 +361,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             _ => return None,
         };
-        self.halves.remove(at);
+        self.end(at);
         Some(PeerEvent::Failed(why))
     }
 
@@ -352,7 +378,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         if !half.due && half.is_complete() {
             match half.role {
                 Role::Initiator => {
-                    let _ = self.install(at, env.now);
+                    let key = half.peer.key;
+                    self.failed = self.install(at, env.now).err().map(|why| (key, why));
                 }
                 Role::Responder => half.confirm::<C>(),
             }
@@ -360,7 +387,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         match len {
             Some(len) => Some((to, len)),
             None => {
-                self.halves.remove(at);
+                self.end(at);
                 None
             }
         }

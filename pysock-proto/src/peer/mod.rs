@@ -25,8 +25,11 @@ mod event;
 mod half;
 mod incoming;
 mod meet;
+mod news;
 mod outgoing;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use core::marker::PhantomData;
 
@@ -103,6 +106,8 @@ pub struct Peers<C, S, H> {
     allowed_at: Instant,
     /// Something is due for [`Connection::flush_peers`](crate::Connection::flush_peers).
     owing: bool,
+    /// An attempt that failed with its last message.
+    failed: Option<(PublicKey, PeerError)>,
     dropped: u32,
     crypto: PhantomData<fn() -> C>,
 }
@@ -123,6 +128,7 @@ impl<C, S, H> Peers<C, S, H> {
             allowance: NOTICE_BURST,
             allowed_at: Instant::from_millis(0),
             owing: false,
+            failed: None,
             dropped: 0,
             crypto: PhantomData,
         }
@@ -164,6 +170,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     pub fn named(&mut self, peer: &PeerInfo) {
         if let Some(known) = self.get_mut(&peer.key) {
             known.is_called(peer.id);
+            // What was due could not leave without a number.
+            self.owing = true;
         }
     }
 
@@ -176,7 +184,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             peer.is_gone();
         }
         let at = self.position(|half| half.peer.id == id && half.role == Role::Initiator)?;
-        let half = self.halves.remove(at)?;
+        let half = self.end(at)?;
         Some((half.peer.key, PeerError::Unreachable(why)))
     }
 
@@ -215,8 +223,11 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     /// What happened without anything arriving: news of sessions, attempts that took too long, sessions that want a
     /// new handshake. Call it after each batch of units and at the [`deadline`](Self::deadline), until it gives `None`.
     pub fn poll(&mut self, now: Instant) -> Option<(PublicKey, PeerEvent<'static>)> {
+        if let Some((key, why)) = self.failed.take() {
+            return Some((key, PeerEvent::Failed(why)));
+        }
         while let Some(at) = self.position(|half| now >= half.deadline) {
-            let half = self.halves.remove(at)?;
+            let half = self.end(at)?;
             if half.role == Role::Initiator {
                 return Some((half.peer.key, PeerEvent::Failed(PeerError::TimedOut)));
             }
@@ -249,6 +260,12 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         self.halves.as_slice().iter().position(is_it)
     }
 
+    /// Ends a handshake. Its secrets are wiped where they lie, before it moves.
+    fn end(&mut self, at: usize) -> Option<HalfOpen> {
+        self.halves.as_mut_slice().get_mut(at)?.wipe();
+        self.halves.remove(at)
+    }
+
     fn half(&mut self, is_it: impl Fn(&HalfOpen) -> bool) -> Option<&mut HalfOpen> {
         self.halves.as_mut_slice().iter_mut().find(|half| is_it(half))
     }
@@ -259,7 +276,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let (label, continues, previous) = match self.get(key) {
             Some(peer) => {
                 let label = peer.session.receiving.label.wrapping_add(1);
-                (label, peer.continues(), peer.session.id)
+                (label, peer.continues(), peer.previous())
             }
             None => (0, false, [0; 8]),
         };
@@ -269,8 +286,10 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 
     /// Puts the session of the complete handshake at `at` in place.
     fn install(&mut self, at: usize, now: Instant) -> Result<(), PeerError> {
-        let mut half = self.halves.remove(at).ok_or(PeerError::Handshake)?;
-        let (session, theirs) = half.take_session::<C>().ok_or(PeerError::Handshake)?;
+        let half = self.halves.as_mut_slice().get_mut(at).ok_or(PeerError::Handshake)?;
+        let made = half.take_session::<C>();
+        let half = self.end(at).ok_or(PeerError::Handshake)?;
+        let (session, theirs) = made.ok_or(PeerError::Handshake)?;
         let key = half.peer.key;
         match self.place(&key) {
             // Another handshake was faster, and this one follows a session that is no more.
@@ -279,7 +298,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
                     .sessions
                     .as_slice()
                     .get(at)
-                    .is_none_or(|p| p.session.id != half.ours.previous) =>
+                    .is_none_or(|p| p.previous() != half.ours.previous) =>
             {
                 return Err(PeerError::Handshake);
             }

@@ -76,6 +76,9 @@ impl Peer {
     /// The next control frame that is due; [`paid`](Self::paid) says that it was written.
     pub(crate) fn owed(&self, window: u32) -> Option<Control> {
         let mut body = Writer::new();
+        if !self.may_speak() {
+            return None;
+        }
         if self.due.received {
             body.put(&self.counts.received.encode());
             return Some(Control { kind: types::RECEIVED, body, of: None });

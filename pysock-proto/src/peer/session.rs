@@ -1,5 +1,7 @@
 //! The keys of one session: sealing and opening units with explicit nonces (Noise §11.4).
 
+use core::num::NonZeroU32;
+
 use zeroize::Zeroize;
 
 use crate::{
@@ -20,8 +22,8 @@ pub(super) struct Receiving {
     key: [u8; 32],
     /// What the other side writes in front of its records.
     pub(super) label: u8,
-    /// The lowest counter that is still accepted.
-    pub(super) next: u32,
+    /// One more than the lowest counter that is still accepted.
+    above: NonZeroU32,
 }
 
 /// An established session.
@@ -56,7 +58,7 @@ impl Session {
             key: outgoing,
             label: theirs,
             sent: 0,
-            receiving: Receiving { key: incoming, label: ours, next: 0 },
+            receiving: Receiving { key: incoming, label: ours, above: NonZeroU32::MIN },
             id: [a, b, c, d, e, f, g, h],
         }
     }
@@ -78,26 +80,31 @@ impl Session {
 
     /// The receiving half, on its own.
     pub(super) fn into_receiving(mut self) -> Receiving {
-        let Receiving { key, label, next } = &mut self.receiving;
-        let half = Receiving { key: *key, label: *label, next: *next };
+        let Receiving { key, label, above } = &mut self.receiving;
+        let half = Receiving { key: *key, label: *label, above: *above };
         key.zeroize();
         half
     }
 }
 
 impl Receiving {
+    /// The lowest counter that is still accepted.
+    pub(super) fn next(&self) -> u32 {
+        self.above.get().saturating_sub(1)
+    }
+
     /// Check, open, accept: a counter that is late or repeated is refused before the key is used, and counts as
     /// seen only once the record has authenticated.
     pub(super) fn open<'b, C: Crypto>(&mut self, unit: &'b mut [u8]) -> Option<Opened<'b>> {
         let (header, rest) = unit.split_first_chunk_mut::<RECORD_HEADER>()?;
         let (label, counter) = inner::decode_record_header(*header);
-        let gap = counter.checked_sub(self.next)?;
+        let gap = counter.checked_sub(self.next())?;
         let (text, tag) = rest.split_last_chunk_mut::<TAG>()?;
         if label != self.label {
             return None;
         }
         C::open(SUITE, &self.key, counter.into(), &[], text, tag).ok()?;
-        self.next = counter.saturating_add(1);
+        self.above = NonZeroU32::MIN.saturating_add(counter.saturating_add(1));
         Some(Opened { text, gap, first: counter == 0 })
     }
 }

@@ -35,7 +35,8 @@ pub(crate) mod step {
     pub(crate) const XX_1: u8 = 0x11;
     pub(crate) const XX_2: u8 = 0x12;
     pub(crate) const XX_3: u8 = 0x13;
-    // Notices. Nothing proves them.
+    // Notices. Nothing proves them. In place of the attempt stand the first bytes of the handshake hash once the
+    // third message of XX has arrived.
     /// The first message did not verify here: one of the two keys is not what the initiator takes it for.
     pub(crate) const NEED_XX: u8 = 0x20;
     /// There will be no session; a code follows.

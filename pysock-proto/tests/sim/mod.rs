@@ -4,6 +4,7 @@
 
 pub mod hostile;
 pub mod peers;
+pub mod rogue;
 
 use pysock_proto::{
     ChannelId, ClientSetup, Connection, Env, Envelope, Ephemeral, Error, Event, Expect, Identity,

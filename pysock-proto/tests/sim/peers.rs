@@ -45,7 +45,9 @@ pub struct Client {
     pub info: PeerInfo,
     /// From whom, and what.
     pub heard: Vec<(usize, Heard)>,
-    seed: u8,
+    /// What the chunks among it said.
+    pub chunks: std::collections::VecDeque<Vec<u8>>,
+    seed: u32,
     /// Ephemeral secrets to take first, one after the other.
     pub ephemerals: Vec<[u8; 32]>,
     /// Whether it answers greetings, and accepts keys.
@@ -61,6 +63,8 @@ pub struct World {
     /// What the server says of each client; a lie is one of the tests.
     pub directory: Vec<PeerInfo>,
     pub limits: Limits,
+    /// Bytes of each transmit buffer.
+    transmit: usize,
     /// Every unit that the server has seen.
     pub seen: Vec<Parcel>,
 }
@@ -68,20 +72,21 @@ pub struct World {
 const NAMES: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
 
 impl Client {
-    fn new(at: usize, limits: Limits, now: Instant) -> Self {
+    fn new(at: usize, limits: Limits, transmit: usize, now: Instant) -> Self {
         let info = PeerInfo {
             id: PeerId(at as u32 + 1),
             key: pysock_proto::Identity::public(&keypair(50 + at as u8)),
             name: NAMES[at].parse().unwrap(),
         };
         let peers = FixedPeers::new(info.name, limits, Default::default(), Default::default());
-        let (end, server) = connect(at, limits, now);
+        let (end, server) = connect(at, limits, transmit, now);
         Client {
             end,
             server,
             peers,
             info,
             heard: vec![],
+            chunks: Default::default(),
             seed: 0,
             ephemerals: vec![],
             answers: true,
@@ -96,8 +101,10 @@ impl Client {
         }
         self.seed += 1;
         let PublicKey(mut bytes) = self.info.key;
-        bytes[0] ^= self.seed;
-        bytes[1] ^= 0x5a;
+        for (byte, seed) in bytes.iter_mut().zip(self.seed.to_be_bytes()) {
+            *byte ^= seed;
+        }
+        bytes[4] ^= 0x5a;
         Ephemeral::new::<C>(bytes)
     }
 
@@ -158,7 +165,9 @@ impl Client {
                 if self.renews {
                     let id = self.peers.get(key).unwrap().id().unwrap();
                     let name = NAMES[from].parse().unwrap();
-                    self.handshake(&PeerInfo { id, key: *key, name }, Acquaintance::Known).unwrap();
+                    let info = PeerInfo { id, key: *key, name };
+                    // There may be no room just now; it is wanted again.
+                    let _ = self.handshake(&info, Acquaintance::Known);
                 }
                 Heard::Wanted
             }
@@ -170,6 +179,7 @@ impl Client {
             PeerEvent::Refused { channel, kind, .. } => Heard::Refused(channel, kind),
             PeerEvent::Chunk { stream, bytes } => {
                 self.peers.consumed(key, stream, bytes.len());
+                self.chunks.push_back(bytes.to_vec());
                 Heard::Stream(format!("Chunk {stream} {}", bytes.len()))
             }
             PeerEvent::Patience => Heard::Patience,
@@ -199,12 +209,12 @@ impl Client {
 }
 
 /// A connection of a client to the server, open.
-fn connect(at: usize, limits: Limits, now: Instant) -> (End, End) {
+fn connect(at: usize, limits: Limits, transmit: usize, now: Instant) -> (End, End) {
     let setup = Setup {
         client_limits: limits,
         server_limits: limits,
         name: NAMES[at].parse().unwrap(),
-        transmit: 8192,
+        transmit,
         ..Setup::default()
     };
     let (mut client, mut server) = (setup.client(), setup.server());
@@ -228,10 +238,14 @@ impl World {
     }
 
     pub fn with(n: usize, limits: Limits) -> Self {
+        Self::with_room(n, limits, 8192)
+    }
+
+    pub fn with_room(n: usize, limits: Limits, transmit: usize) -> Self {
         let now = Instant::from_millis(1_000);
-        let clients: Vec<_> = (0..n).map(|at| Client::new(at, limits, now)).collect();
+        let clients: Vec<_> = (0..n).map(|at| Client::new(at, limits, transmit, now)).collect();
         let directory = clients.iter().map(|client| client.info).collect();
-        World { clients, now, directory, limits, seen: vec![] }
+        World { clients, now, directory, limits, transmit, seen: vec![] }
     }
 
     pub fn advance(&mut self, millis: u64) {
@@ -352,7 +366,7 @@ impl World {
 
     /// The connection of a client breaks, and it gets another one.
     pub fn reconnect(&mut self, at: usize) {
-        let (end, server) = connect(at, self.limits, self.now);
+        let (end, server) = connect(at, self.limits, self.transmit, self.now);
         let client = &mut self.clients[at];
         (client.end, client.server) = (end, server);
         client.peers.reconnected();
@@ -364,8 +378,35 @@ impl World {
     /// A client starts anew and remembers nothing.
     pub fn restart(&mut self, at: usize) {
         let seed = self.clients[at].seed;
-        self.clients[at] = Client::new(at, self.limits, self.now);
-        self.clients[at].seed = seed + 100;
+        self.clients[at] = Client::new(at, self.limits, self.transmit, self.now);
+        self.clients[at].seed = seed + 1;
+    }
+
+    /// The server is honest again, and time passes: both have a session, and messages flow.
+    pub fn heals(&mut self, a: usize, b: usize) {
+        for round in 0..60 {
+            self.run();
+            if self.is_open(a, b) && self.is_open(b, a) {
+                self.clients[a].take();
+                self.clients[b].take();
+                self.send(a, b, b"a to b");
+                self.send(b, a, b"b to a");
+                self.run();
+                if self.is_open(a, b) && self.is_open(b, a) {
+                    assert_eq!(self.clients[b].messages(), [b"a to b"]);
+                    assert_eq!(self.clients[a].messages(), [b"b to a"]);
+                    return;
+                }
+            }
+            self.advance(2_000 + 77 * round);
+            let (key, other) = (self.clients[b].info.key, self.clients[a].info.key);
+            if self.clients[a].peers.get(&key).is_none() && round % 2 == 0 {
+                let _ = self.clients[a].handshake(&self.directory[b], Acquaintance::Known);
+            } else if self.clients[b].peers.get(&other).is_none() && round % 2 == 1 {
+                let _ = self.clients[b].handshake(&self.directory[a], Acquaintance::Known);
+            }
+        }
+        panic!("no session: {:?} {:?}", self.clients[a].heard, self.clients[b].heard);
     }
 
     pub fn is_open(&self, at: usize, with: usize) -> bool {

@@ -23,7 +23,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait between attempts, on average.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// A connection that lived so long makes the next wait short again.
-const SETTLED: Duration = Duration::from_secs(10);
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// What the client's task ends with.
 pub(super) type Ended = Result<(), Error>;

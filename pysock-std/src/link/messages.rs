@@ -131,8 +131,7 @@ impl Messages {
                 Step::Over => {
                     let active = self.active.remove(at);
                     outbox.settle(active.cost);
-                    // They come before what is still queued, so order holds.
-                    self.ready.extend(active.behind);
+                    self.first(active.behind);
                     moved = true;
                     continue;
                 }
@@ -142,6 +141,13 @@ impl Messages {
         Turn { moved, filled: Filled::All }
     }
 
+    /// What has waited behind a large message comes before all that was taken from the queue later.
+    fn first(&mut self, behind: VecDeque<Outgoing>) {
+        for item in behind.into_iter().rev() {
+            self.ready.push_front(item);
+        }
+    }
+
     /// The receiver wants no more of a stream.
     pub(crate) fn stopped(&mut self, stream: StreamId, why: Failure, outbox: &Outbox) {
         let Some(at) = self.active.iter().position(|active| active.stream == stream) else {
@@ -149,14 +155,14 @@ impl Messages {
         };
         let active = self.active.remove(at);
         outbox.settle(active.cost);
-        self.ready.extend(active.stopped(why));
+        self.first(active.stopped(why));
     }
 
     /// The connection is over: what was begun has failed, what was not goes back to the queue, in order.
     pub(crate) fn give_back(&mut self, outbox: &Outbox) {
         for active in std::mem::take(&mut self.active) {
             outbox.settle(active.cost);
-            self.ready.extend(active.lost());
+            self.first(active.lost());
         }
         let mut inner = outbox.lock();
         for item in std::mem::take(&mut self.ready).into_iter().rev() {

@@ -1,0 +1,61 @@
+//! What only the inside can show: sessions with room for one handshake.
+
+extern crate std;
+
+use std::vec::Vec;
+
+use super::*;
+use crate::{Ephemeral, Identity, Keypair, RustCrypto, SecretKey, Unit};
+
+struct Side {
+    key: Keypair<RustCrypto>,
+    info: PeerInfo,
+    peers: FixedPeers<RustCrypto, 1, 1>,
+}
+
+fn side(seed: u8, name: &str) -> Side {
+    let key = Keypair::new(SecretKey::from_bytes([seed; 32]));
+    let name = name.parse().unwrap();
+    let info = PeerInfo { id: PeerId(seed.into()), key: key.public(), name };
+    let peers = FixedPeers::new(name, Limits::SMALL, Fixed::new(), Fixed::new());
+    Side { key, info, peers }
+}
+
+fn written(side: &mut Side) -> Vec<u8> {
+    let env = Env { now: Instant::from_millis(1_000), identity: &side.key };
+    let mut out = [0; LONGEST];
+    let len = side.peers.handshake_due(&mut out, &env).map_or(0, |(_, len)| len);
+    out[..len].to_vec()
+}
+
+#[test]
+fn two_that_call_at_once_meet_with_room_for_one_handshake_each() {
+    for (first, second) in [(1, 2), (2, 1), (3, 7), (9, 4)] {
+        let mut sides = [side(51, "alice"), side(52, "bob")];
+        let infos = [sides[0].info, sides[1].info];
+        let now = Instant::from_millis(1_000);
+        let by = now.after_millis(3_000);
+        for (side, (other, seed)) in sides.iter_mut().zip([(infos[1], first), (infos[0], second)]) {
+            let e = Ephemeral::new::<RustCrypto>([seed; 32]);
+            let env = Env { now, identity: &side.key };
+            side.peers.handshake(&other, Acquaintance::Known, e, by, &env).unwrap();
+        }
+        let mut under_way = sides.each_mut().map(written);
+        for round in 0..3 {
+            under_way.reverse();
+            for (at, unit) in under_way.iter_mut().enumerate() {
+                let Side { key, peers, .. } = &mut sides[at];
+                let env = Env { now, identity: key };
+                let mut incoming = peers.receive(&infos[1 - at], Unit::Handshake, unit, &env);
+                if let Some(PeerEvent::Greeting(greeting)) = peers.next(&mut incoming) {
+                    let e = Ephemeral::new::<RustCrypto>([100 + round; 32]);
+                    peers.answer(greeting, e, by).unwrap();
+                }
+            }
+            under_way = sides.each_mut().map(written);
+        }
+        // One is open; the other waits for the first record.
+        let open = sides.iter().filter(|side| side.peers.sessions().len() == 1).count();
+        assert_eq!(open, 1, "{first} and {second}");
+    }
+}
