@@ -133,7 +133,7 @@ async fn the_server_sees_who_and_how_much_and_not_a_word() {
 async fn it_ends_after_so_many_units() {
     let mut wiretap = Wiretap::start("2");
     let (a, _b) = (wiretap.client("a").await, wiretap.client("b").await);
-    let _ = tokio::spawn(async move { a.handshake("b").await });
+    let handshake = tokio::spawn(async move { a.handshake("b").await });
     wiretap.until("b -> a: handshake, ");
     loop {
         match wiretap.lines.recv_timeout(PATIENCE) {
@@ -142,4 +142,5 @@ async fn it_ends_after_so_many_units() {
         }
     }
     assert!(wiretap.process.wait().unwrap().success(), "{:#?}", wiretap.log);
+    handshake.abort();
 }

@@ -94,7 +94,11 @@ impl PeerTask {
         bytes: &mut [u8],
         env: &Env<'_>,
     ) -> Verdict {
-        let Some(peer) = self.shared.announced_peer(from) else { return Verdict::Go };
+        let Some(mut peer) = self.shared.announced_peer(from) else { return Verdict::Go };
+        if let (Unit::Record, Some(entry)) = (unit, self.shared.book.get(&peer.key)) {
+            // What it says, it says under the name it was accepted with, whatever the server calls it by now.
+            peer.name = entry.info().name;
+        }
         let mut waits: Vec<Wait> = Vec::new();
         let mut incoming = self.core.receive(&peer, unit, bytes, env);
         while let Some(event) = self.core.next(&mut incoming) {
@@ -377,7 +381,10 @@ impl PeerTask {
 
     /// Somebody wants a session.
     fn greeted(&mut self, peer: PeerInfo, greeting: Greeting, env: &Env<'_>) {
-        let known = self.core.get(&peer.key).is_some() || self.shared.is_member(&peer.key);
+        // Under another name than the one it was accepted with, it might be taken for somebody else.
+        let renamed = self.shared.book.get(&peer.key).is_some_and(|e| e.info().name != peer.name);
+        let known =
+            self.core.get(&peer.key).is_some() && !renamed || self.shared.is_member(&peer.key);
         if known && self.shared.book.entry(&peer).is_ok() {
             // It was accepted before, and only its owner can use this key.
             self.obey(Order::Answer(greeting), env);
