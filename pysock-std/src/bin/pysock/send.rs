@@ -6,7 +6,7 @@ use pysock_std::{Client, Data, Error, StreamWriter, Target, proto::ChannelName};
 
 use crate::{
     args::{Global, Send, Way},
-    exit::Stop,
+    exit::{Exit, Stop},
     input::Input,
     join::{self, Stay},
     print::tell,
@@ -44,7 +44,14 @@ pub(crate) async fn send(global: &Global, options: Send) -> Result<(), Stop> {
         Err(Trouble::Here(stop)) => return Err(stop),
         Err(Trouble::There(error)) => return Err(join::give_up(client, error, &to).await),
     };
-    client.close().await.map_err(|error| join::named(error, &to))?;
+    client.close().await.map_err(|error| match error {
+        // Be it the server or the other client that keeps silent.
+        Error::Disconnected if end_to_end => Stop::new(
+            Exit::Undelivered,
+            format!("{to} has not confirmed it; whether it got everything is unknown"),
+        ),
+        error => join::named(error, &to),
+    })?;
     if global.json {
         let report = serde_json::json!({ "sent": sent, "to": to, "end_to_end": end_to_end });
         return crate::print::out_json(&report);

@@ -37,6 +37,7 @@ pub(crate) async fn chat(global: &Global, options: args::Chat) -> Result<(), Sto
     let client = join::connect_asking(global, &to, Stay::Reconnect, ask_peer).await?;
     let mut chat = Chat {
         events: Events::of(&client, asked, ending)?,
+        called: options.with.clone(),
         with: options.with,
         own: client.public_key(),
         json: global.json,
@@ -54,7 +55,7 @@ pub(crate) async fn chat(global: &Global, options: args::Chat) -> Result<(), Sto
         Ok(None) => Ok(()),
         Err(end) => Err(end),
     };
-    let (to, lost) = (chat.with.clone(), chat.lost || !chat.typed.is_empty());
+    let (to, lost) = (chat.called.clone(), chat.lost || !chat.typed.is_empty());
     match end {
         Ok(()) if lost => {
             tokio::select! {
@@ -98,6 +99,8 @@ struct Chat {
     events: Events,
     /// Name or key, as the command line says.
     with: String,
+    /// What it is called here.
+    called: String,
     own: PublicKey,
     json: bool,
     /// Lines that are still to be sent.
@@ -155,9 +158,7 @@ impl Chat {
     /// What happens before there is a session; and with whom there is one now.
     fn before(&mut self, happening: Happening) -> Result<Option<PeerInfo>, End> {
         match happening {
-            Happening::Line(text) if self.question.is_none() && text.trim_ascii() == LEAVE => {
-                Err(End::Left)
-            }
+            Happening::Line(text) if text.trim_ascii() == LEAVE => Err(End::Left),
             Happening::News(PeerNews::Opened { peer, .. }) if self.is_other(&peer) => {
                 Ok(Some(peer))
             }
@@ -227,12 +228,15 @@ impl Chat {
     }
 
     /// Who is who, for comparing.
-    fn head(&self, global: &Global, peer: &PeerInfo) -> Result<(), Stop> {
+    fn head(&mut self, global: &Global, peer: &PeerInfo) -> Result<(), Stop> {
         let state = local::open(&local::state_path(global, None)?)?.read().map_err(Error::from)?;
         let label = state.peer_label(&peer.key).filter(|label| *label != peer.name);
         let known = label.map(|label| format!("  (known here as {label})")).unwrap_or_default();
         let (own, other) = (fingerprint(&self.own), fingerprint(&peer.key));
-        let name = if self.with == peer.key.to_string() { peer.name.as_str() } else { &self.with };
+        if self.with == peer.key.to_string() {
+            peer.name.as_str().clone_into(&mut self.called);
+        }
+        let name = self.called.as_str();
         let width = name.len().max("you".len());
         tell(&format!(
             "end to end with {name}; the server cannot read it\n  \
@@ -278,7 +282,7 @@ impl Chat {
             };
             match happening {
                 Happening::Line(_) if self.ended => {}
-                Happening::Line(text) if self.question.is_none() && text.trim_ascii() == LEAVE => {
+                Happening::Line(text) if text.trim_ascii() == LEAVE => {
                     self.ended = true;
                 }
                 Happening::News(PeerNews::Message(message)) => {
@@ -287,8 +291,8 @@ impl Chat {
                 Happening::News(PeerNews::Opened { peer: who, fresh }) if who.key == peer.key => {
                     match (std::mem::take(&mut first), self.there, fresh) {
                         (true, ..) => {}
-                        (false, false, _) => tell(&format!("{} is back", self.with)),
-                        (false, true, true) => tell(&format!("{} has started anew", self.with)),
+                        (false, false, _) => tell(&format!("{} is back", self.called)),
+                        (false, true, true) => tell(&format!("{} has started anew", self.called)),
                         (false, true, false) => {}
                     }
                     self.there = true;
@@ -309,7 +313,7 @@ impl Chat {
 
     fn gone(&mut self) {
         if std::mem::take(&mut self.there) {
-            tell(&format!("{} has left", self.with));
+            tell(&format!("{} has left", self.called));
         }
     }
 
@@ -321,7 +325,7 @@ impl Chat {
         }
         self.lost = true;
         self.gone();
-        tell(&format!("not sent, {} is not there: {}", self.with, line(text)));
+        tell(&format!("not sent, {} is not there: {}", self.called, line(text)));
         Ok(())
     }
 
@@ -329,7 +333,7 @@ impl Chat {
     fn hear(&self, peer: Option<&PeerInfo>, message: &Message) -> Result<(), Stop> {
         let sender = message.sender();
         if peer.is_some_and(|peer| peer.key == *sender.key()) {
-            return print::chat(&self.with, message, self.json);
+            return print::chat(&self.called, message, self.json);
         }
         let print = fingerprint(sender.key());
         tell(&format!("{sender}, fingerprint {print}, says: {}", line(message.data())));
