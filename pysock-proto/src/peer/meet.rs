@@ -214,7 +214,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let own = self.half(|half| half.peer.key == from.key && half.role == Role::Initiator);
         if let Some(own) = own.filter(|own| own.precedes(message)) {
             if own.attempt != name {
-                own.again::<C>(env);
+                own.again();
                 self.owing = true;
             }
             return None;
