@@ -20,6 +20,7 @@
 //! peer, so each is delivered once and in order, or reported: [`PeerEvent::Lost`] where it should have arrived,
 //! [`PeerEvent::Undelivered`] or [`PeerEvent::Unknown`] where it came from.
 
+mod allowance;
 mod entry;
 mod event;
 mod half;
@@ -53,6 +54,7 @@ use crate::{
     time::Instant,
     wire::inner::{self, Attempt, Takes, Terms},
 };
+use allowance::Allowance;
 use half::{Stage, Undecided};
 
 /// What a message between clients is about.
@@ -87,9 +89,6 @@ struct Notice {
 
 /// Notices that may be due at once; more are dropped.
 const NOTICES: usize = 4;
-/// Notices that may follow each other at once, and milliseconds after which one more may.
-const NOTICE_BURST: u8 = 8;
-const NOTICE_MILLIS: u64 = 125;
 /// How long an initiator waits at most for a person on the other side, in milliseconds.
 const PATIENCE_MILLIS: u64 = 120_000;
 /// How long a greeting may wait for its answer, in milliseconds.
@@ -102,8 +101,9 @@ pub struct Peers<C, S, H> {
     sessions: S,
     halves: H,
     notices: [Option<Notice>; NOTICES],
-    allowance: u8,
-    allowed_at: Instant,
+    /// For notices, and for first messages of clients without a session that do not verify.
+    notices_left: Allowance,
+    guesses_left: Allowance,
     /// Something is due for [`Connection::flush_peers`](crate::Connection::flush_peers).
     owing: bool,
     /// An attempt that failed with its last message.
@@ -125,8 +125,8 @@ impl<C, S, H> Peers<C, S, H> {
             sessions,
             halves,
             notices: [const { None }; NOTICES],
-            allowance: NOTICE_BURST,
-            allowed_at: Instant::from_millis(0),
+            notices_left: Allowance::new(),
+            guesses_left: Allowance::new(),
             owing: false,
             failed: None,
             dropped: 0,
