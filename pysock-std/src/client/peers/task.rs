@@ -147,8 +147,10 @@ impl PeerTask {
         }
         while let Some((key, event)) = self.core.poll(env.now) {
             let Some(peer) = self.peer(&key) else { continue };
-            // Only messages have to wait, and none come from here.
-            let _ = self.act(&peer, event, env);
+            if let Verdict::Wait(wait) = self.act(&peer, event, env) {
+                // News, not messages: nothing has to stop for them.
+                tokio::spawn(wait);
+            }
         }
         self.lanes.retain(|key, _| self.core.get(key).is_some());
         if self.flush(conn, tx, env) == Filled::Full {
@@ -342,7 +344,7 @@ impl PeerTask {
                 return self.tell(PeerNews::Unknown { to: *peer, messages });
             }
             PeerEvent::Closed(why) => {
-                self.lose_requests(&peer.key);
+                self.over(&peer.key);
                 self.fails(&peer.key, Why::Closed);
                 return self.tell(PeerNews::Closed { peer: *peer, why });
             }
@@ -354,6 +356,15 @@ impl PeerTask {
     fn fails(&self, key: &PublicKey, why: Why) {
         if let Some(entry) = self.shared.book.get(key) {
             entry.fails(why);
+        }
+    }
+
+    /// The session is over for good: what waits for it will not be sent.
+    fn over(&mut self, key: &PublicKey) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.reset();
+            lane.entry.requests.lose(|_| true);
+            lane.entry.outbox.give_up(Failure::Gone);
         }
     }
 
@@ -372,6 +383,9 @@ impl PeerTask {
             return;
         }
         tracing::debug!(peer = %peer.name, %why, "no session");
+        if matches!(why, PeerError::Protocol(..)) {
+            self.over(&peer.key);
+        }
         self.fails(&peer.key, Why::Peer(why));
     }
 
@@ -406,7 +420,7 @@ impl PeerTask {
             shared.book.order(match allowed.and_then(|()| shared.book.enter(&peer)) {
                 Ok(()) => Order::Answer(greeting),
                 Err(why) => {
-                    shared.turned_away(peer, why).await;
+                    shared.turned_away(peer, why);
                     Order::Refuse(greeting, PeerRefusal::NotTrusted)
                 }
             });
@@ -431,7 +445,7 @@ impl PeerTask {
                     if let Some(entry) = shared.book.get(&peer.key) {
                         entry.fails(why.clone());
                     }
-                    shared.turned_away(peer, why).await;
+                    shared.turned_away(peer, why);
                     Order::Deny(verify, PeerRefusal::NotTrusted)
                 }
             });
