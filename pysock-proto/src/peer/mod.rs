@@ -19,6 +19,69 @@
 //! new one authenticates, so a replayed first message displaces nothing. Messages are counted over all sessions with a
 //! peer, so each is delivered once and in order, or reported: [`PeerEvent::Lost`] where it should have arrived,
 //! [`PeerEvent::Undelivered`] or [`PeerEvent::Unknown`] where it came from.
+//!
+//! # In the loop
+//!
+//! ```
+//! use pysock_proto::{
+//!     Connection, Env, Ephemeral, Event, Kind, PeerInfo, RustCrypto, SendError, Tx,
+//!     peer::{Acquaintance, FixedPeers, PeerEvent, channel},
+//! };
+//!
+//! type C = RustCrypto;
+//!
+//! /// What a client does with an event of its connection. `from`: whom the last [`Event::Peer`] has named so.
+//! fn on_event(peers: &mut FixedPeers<C, 4, 2>, event: Event<'_>, from: &PeerInfo, env: &Env<'_>, random: [u8; 32]) {
+//!     let by = env.now.after_millis(3_000);
+//!     match event {
+//!         Event::Peer(peer) => peers.named(&peer),
+//!         Event::RelayFailed { peer, failure } => {
+//!             // A hint: an attempt with that peer has ended, if there was one.
+//!             let _ended = peers.unreachable(peer, failure);
+//!         }
+//!         Event::Relay { unit, bytes, .. } => {
+//!             let mut incoming = peers.receive(from, unit, bytes, env);
+//!             while let Some(event) = peers.next(&mut incoming) {
+//!                 match event {
+//!                     // Is it one of ours? Dropping a decision says no.
+//!                     PeerEvent::Greeting(greeting) => {
+//!                         let _ = peers.answer(greeting, Ephemeral::new::<C>(random), by);
+//!                     }
+//!                     PeerEvent::Verify(verify) if *verify.key() == from.key => {
+//!                         let _ = peers.accept(verify, env);
+//!                     }
+//!                     PeerEvent::Message { bytes, .. } => assert!(bytes.len() < 100),
+//!                     _ => {}
+//!                 }
+//!             }
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//!
+//! /// Before each flush of the connection.
+//! fn before_flush(
+//!     conn: &mut Connection<C>,
+//!     tx: &mut Tx<'_>,
+//!     peers: &mut FixedPeers<C, 4, 2>,
+//!     swat: &PeerInfo,
+//!     env: &Env<'_>,
+//!     random: [u8; 32],
+//! ) -> Result<(), SendError> {
+//!     while let Some((_, event)) = peers.poll(env.now) {
+//!         if let PeerEvent::Wanted = event {
+//!             let (e, by) = (Ephemeral::new::<C>(random), env.now.after_millis(3_000));
+//!             let _ = peers.handshake(swat, Acquaintance::Known, e, by, env);
+//!         }
+//!     }
+//!     if peers.get(&swat.key).is_some_and(|peer| peer.is_open()) {
+//!         conn.to_peer(tx, peers, &swat.key)?.send(channel::DIRECT, Kind::Message, b"21.5")?;
+//!     }
+//!     conn.flush_peers(tx, peers, env)
+//! }
+//! ```
+//! Wake up at [`Peers::deadline`] as well as at that of the connection, and call [`Peers::reconnected`] when there is a
+//! new one.
 
 mod allowance;
 mod entry;
