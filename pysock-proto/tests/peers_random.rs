@@ -260,7 +260,10 @@ impl Game {
                 }
             }
             Heard::Reset => {
-                self.got.entry((from, at)).or_default().streams.clear();
+                let got = self.got.entry((from, at)).or_default();
+                // What had begun will not end: it is among what is reported lost.
+                got.received -= got.streams.len() as u32;
+                got.streams.clear();
                 self.sent.entry((at, from)).or_default().streams.clear();
             }
             Heard::Open { fresh: true } => self.anew(at, from),

@@ -420,6 +420,16 @@ impl Outbox {
         }
     }
 
+    /// Fails the messages that wait. Later ones may go.
+    pub(crate) fn give_up(&self, why: Failure) {
+        let queue = std::mem::take(&mut self.lock().queue);
+        for message in queue {
+            let cost = message.cost();
+            message.fail(why);
+            self.settle(cost);
+        }
+    }
+
     /// The connection is gone for good: everything queued fails, the messages because of `why`.
     pub(crate) fn fail_all(&self, why: Failure) {
         let mut inner = self.lock();

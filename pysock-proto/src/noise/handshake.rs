@@ -76,9 +76,9 @@ impl HandshakeState {
         self.e = e;
     }
 
-    /// Takes the ephemeral key back, to begin the same handshake again.
-    pub(crate) fn take_ephemeral(&mut self) -> Ephemeral {
-        self.e.take()
+    /// The ephemeral key once more, to write the same first message again and nothing else.
+    pub(crate) fn same_ephemeral(&self) -> Ephemeral {
+        Ephemeral { secret: self.e.secret, public: self.e.public }
     }
 
     /// The initiator's ephemeral public key, whichever side this is.

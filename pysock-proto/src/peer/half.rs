@@ -132,17 +132,13 @@ impl HalfOpen {
     }
 
     /// The other side has begun an attempt that comes after this one, so it has not seen this one: the same first
-    /// message is due again, to the byte.
-    pub(super) fn again<C: Crypto>(&mut self, env: &Env<'_>) {
-        let Stage::Noise(noise) = &mut self.stage else { return };
-        if self.due || noise.step() != 1 || self.repeats >= MOST_REPEATS {
-            return;
+    /// message is due again, to the byte. The answer may still be on its way.
+    pub(super) fn again(&mut self) {
+        let waits = matches!(&self.stage, Stage::Noise(noise) if noise.step() == 1);
+        if waits && !self.due && self.repeats < MOST_REPEATS {
+            self.due = true;
+            self.repeats = self.repeats.saturating_add(1);
         }
-        let (peer, deadline) = (self.peer, self.deadline);
-        let from = Beginning { peer: &peer, pattern: self.pattern, ours: self.ours, deadline };
-        let again = Self::initiate::<C>(&from, noise.take_ephemeral(), env);
-        (self.stage, self.due) = (again.stage, true);
-        self.repeats = self.repeats.saturating_add(1);
     }
 
     /// Reads a first message. With KK it proves who sent it; with XX nothing yet.
@@ -199,6 +195,13 @@ impl HalfOpen {
         env: &Env<'_>,
     ) -> Option<&'o [u8]> {
         let Stage::Noise(noise) = &mut self.stage else { return None };
+        self.due = false;
+        if noise.reads_next() {
+            let (peer, deadline) = (&self.peer, self.deadline);
+            let from = Beginning { peer, pattern: self.pattern, ours: self.ours, deadline };
+            return Self::initiate::<C>(&from, noise.same_ephemeral(), env)
+                .write::<C>(out, own, env);
+        }
         let hello = Hello { terms: self.ours, name: *own, expected: self.peer.name };
         let says_nothing = self.pattern == Pattern::XX && noise.step() == 0;
         let hello = (!says_nothing).then(|| hello.encode());
@@ -209,7 +212,6 @@ impl HalfOpen {
         let [a, b, c, d] = self.attempt;
         *header = [step_of(self.pattern, noise.step()), a, b, c, d];
         noise.write::<C>(env.identity, payload, message).ok()?;
-        self.due = false;
         Some(unit)
     }
 

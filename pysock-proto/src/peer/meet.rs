@@ -1,8 +1,8 @@
 //! Handshakes between clients: who may begin one, who answers, and which of two that cross each other counts.
 
 use super::{
-    Acquaintance, Greeting, HalfOpen, LONGEST, NOTICE_BURST, NOTICE_MILLIS, Notice,
-    PATIENCE_MILLIS, Peer, PeerEvent, PeerVerify, Peers, Stage, Undecided,
+    Acquaintance, Greeting, HalfOpen, LONGEST, Notice, PATIENCE_MILLIS, Peer, PeerEvent,
+    PeerVerify, Peers, Stage, Undecided,
     half::{Beginning, MOST_REPEATS, Wrong, attempt},
     session::Opened,
 };
@@ -166,16 +166,13 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         code: u8,
         now: Instant,
     ) {
-        let refill = now.millis_since(self.allowed_at) / NOTICE_MILLIS;
-        if refill > 0 {
-            let refilled = u64::from(self.allowance).saturating_add(refill);
-            self.allowance = refilled.min(NOTICE_BURST.into()) as u8;
-            self.allowed_at = now;
+        if !self.notices_left.allows(now) {
+            return;
         }
-        let Some(left) = self.allowance.checked_sub(1) else { return };
         if let Some(free) = self.notices.iter_mut().find(|notice| notice.is_none()) {
             *free = Some(Notice { to, step, attempt, code });
-            (self.allowance, self.owing) = (left, true);
+            self.notices_left.take();
+            self.owing = true;
         }
     }
 
@@ -214,13 +211,18 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let own = self.half(|half| half.peer.key == from.key && half.role == Role::Initiator);
         if let Some(own) = own.filter(|own| own.precedes(message)) {
             if own.attempt != name {
-                own.again::<C>(env);
+                own.again();
                 self.owing = true;
             }
             return None;
         }
         let busy = PeerRefusal::Busy.code();
-        if self.get(&from.key).is_some_and(|peer| peer.is_restless(env.now)) {
+        // Each guess costs two X25519: who has a session pays with a pause of its own, strangers all together.
+        let restless = match self.get(&from.key) {
+            Some(peer) => peer.is_restless(env.now),
+            None => pattern == Pattern::KK && !self.guesses_left.allows(env.now),
+        };
+        if restless {
             self.notice(from.id, step::REFUSED, name, busy, env.now);
             return None;
         }
@@ -233,7 +235,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
                 return None;
             }
             repeats = before.repeats.saturating_add(1);
-            if repeats > MOST_REPEATS {
+            // A person who is deciding about a proven key is not disturbed by what proves nothing.
+            if repeats > MOST_REPEATS || before.undecided == Undecided::Key {
                 self.notice(from.id, step::REFUSED, name, busy, env.now);
                 return None;
             }
@@ -270,6 +273,10 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             Err(_) => {
                 if pattern == Pattern::KK {
+                    match self.get_mut(&from.peer.key) {
+                        Some(peer) => peer.disturbed(env.now),
+                        None => self.guesses_left.take(),
+                    }
                     self.notice(from.peer.id, step::NEED_XX, name, 0, env.now);
                 }
                 None

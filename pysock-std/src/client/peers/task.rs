@@ -151,8 +151,10 @@ impl PeerTask {
         }
         while let Some((key, event)) = self.core.poll(env.now) {
             let Some(peer) = self.peer(&key) else { continue };
-            // Only messages have to wait, and none come from here.
-            let _ = self.act(&peer, event, env);
+            if let Verdict::Wait(wait) = self.act(&peer, event, env) {
+                // News, not messages: nothing has to stop for them.
+                tokio::spawn(wait);
+            }
         }
         self.lanes.retain(|key, _| self.core.get(key).is_some());
         if self.flush(conn, tx, env) == Filled::Full {
@@ -346,7 +348,7 @@ impl PeerTask {
                 return self.tell(PeerNews::Unknown { to: *peer, messages });
             }
             PeerEvent::Closed(why) => {
-                self.lose_requests(&peer.key);
+                self.over(&peer.key);
                 self.fails(&peer.key, Why::Closed);
                 return self.tell(PeerNews::Closed { peer: *peer, why });
             }
@@ -358,6 +360,15 @@ impl PeerTask {
     fn fails(&self, key: &PublicKey, why: Why) {
         if let Some(entry) = self.shared.book.get(key) {
             entry.fails(why);
+        }
+    }
+
+    /// The session is over for good: what waits for it will not be sent.
+    fn over(&mut self, key: &PublicKey) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.reset();
+            lane.entry.requests.lose(|_| true);
+            lane.entry.outbox.give_up(Failure::Gone);
         }
     }
 
@@ -376,6 +387,9 @@ impl PeerTask {
             return;
         }
         tracing::debug!(peer = %peer.name, %why, "no session");
+        if matches!(why, PeerError::Protocol(..)) {
+            self.over(&peer.key);
+        }
         self.fails(&peer.key, Why::Peer(why));
     }
 
@@ -415,7 +429,7 @@ impl PeerTask {
                 Err(why) => {
                     // First of all the other side: a program that hears of it may end at once.
                     shared.book.order(Order::Refuse(greeting, PeerRefusal::NotTrusted));
-                    shared.turned_away(peer, why).await;
+                    shared.turned_away(peer, why);
                 }
             }
         });
@@ -423,6 +437,8 @@ impl PeerTask {
 
     /// Somebody has proven a key.
     fn verify(&mut self, peer: PeerInfo, verify: PeerVerify, env: &Env<'_>) {
+        // As both it and the server say: the handshake has compared.
+        let peer = PeerInfo { name: *verify.name(), ..peer };
         if self.shared.is_member(&peer.key) && self.shared.book.entry(&peer).is_ok() {
             self.obey(Order::Accept(verify), env);
             return;
@@ -441,14 +457,19 @@ impl PeerTask {
                     if let Some(entry) = shared.book.get(&peer.key) {
                         entry.fails(why.clone());
                     }
-                    shared.turned_away(peer, why).await;
+                    shared.turned_away(peer, why);
                 }
             }
         });
     }
 
     fn opened(&mut self, peer: &PeerInfo, fresh: bool) -> Verdict {
-        let Ok(entry) = self.shared.book.entry(peer) else { return Verdict::Go };
+        let mut peer = *peer;
+        if let Some(entry) = self.shared.book.get(&peer.key) {
+            // Who that is was judged before; the server may have changed its mind since.
+            peer.name = entry.info().name;
+        }
+        let Ok(entry) = self.shared.book.entry(&peer) else { return Verdict::Go };
         if fresh {
             // Answers belong to the questions of one time.
             entry.requests.lose(|_| true);
@@ -461,7 +482,7 @@ impl PeerTask {
         });
         tracing::debug!(peer = %peer.name, fresh, "end-to-end session");
         entry.phase.send_replace(Phase::Open);
-        self.tell(PeerNews::Opened { peer: *peer, fresh })
+        self.tell(PeerNews::Opened { peer, fresh })
     }
 
     fn tell(&self, news: PeerNews) -> Verdict {
