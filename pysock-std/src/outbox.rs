@@ -454,6 +454,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::tests::sealed;
     use pysock_proto::{ChannelId, Party, Unit};
 
     fn message(len: usize) -> Outgoing {
@@ -464,8 +465,7 @@ mod tests {
     }
 
     fn record(len: usize) -> Sealed {
-        let (peer, unit, bytes) = (PeerId(1), Unit::Record, vec![0; len].into());
-        Sealed { peer, unit, bytes, from: None, epoch: 0, report: Report::Nobody }
+        sealed(1, Unit::Record, len)
     }
 
     #[test]
