@@ -135,10 +135,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn hold(&mut self, what: Undecided, bind: [u8; 8], until: Instant, env: &Env<'_>) {
         let Ok(half) = self.decided(what, bind) else { return };
         half.deadline = until;
-        let (to, attempt, role) = (half.peer.id, half.name(), half.role);
-        if role == Role::Responder {
-            self.notice(to, step::PATIENCE, attempt, 0, env.now);
-        }
+        let (to, name) = (half.peer.id, half.name());
+        self.notice(to, step::PATIENCE, name, 0, env.now);
     }
 
     fn decided(&mut self, what: Undecided, bind: [u8; 8]) -> Result<&mut HalfOpen, PeerError> {
@@ -148,13 +146,9 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn reject(&mut self, what: Undecided, bind: [u8; 8], why: PeerRefusal, env: &Env<'_>) {
         let at = self.position(|half| half.undecided == what && half.bind == bind);
         let half = at.and_then(|at| self.halves.as_slice().get(at));
-        let Some((to, name, role)) = half.map(|half| (half.peer.id, half.name(), half.role)) else {
-            return;
-        };
+        let Some((to, name)) = half.map(|half| (half.peer.id, half.name())) else { return };
         let _ = at.and_then(|at| self.end(at));
-        if role == Role::Responder {
-            self.notice(to, step::REFUSED, name, why.code(), env.now);
-        }
+        self.notice(to, step::REFUSED, name, why.code(), env.now);
     }
 
     /// Notes a notice, unless there were many lately.
@@ -352,11 +346,11 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             return None;
         }
-        let at = self.position(|half| {
-            half.peer.key == from.key && half.attempt == attempt && half.role == Role::Initiator
-        })?;
+        let at = self.position(|half| half.peer.key == from.key && half.attempt == attempt)?;
         let why = match step {
-            step::NEED_XX if self.halves.as_slice().get(at)?.is_kk() => PeerError::NeedXx,
+            step::NEED_XX if self.halves.as_slice().get(at)?.has_called_with_kk() => {
+                PeerError::NeedXx
+            }
             step::REFUSED => PeerError::Refused(PeerRefusal::from_code(*code.first()?)),
             step::PATIENCE => {
                 let half = self.halves.as_mut_slice().get_mut(at)?;
