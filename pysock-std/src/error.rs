@@ -7,8 +7,8 @@ use std::{
 };
 
 use pysock_proto::{
-    Alert, CloseReason, Failure, Fingerprint, Name, NameError, PeerError, PublicKey, Refusal,
-    RustCrypto,
+    Alert, CloseReason, Failure, Fingerprint, GroupError, Name, NameError, PeerError, PublicKey,
+    Refusal, RustCrypto,
 };
 
 use crate::{config::ConfigError, file, state::StateError};

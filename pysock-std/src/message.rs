@@ -207,11 +207,6 @@ impl Message {
         &self.sender
     }
 
-    /// One that was said in a group; programs do not see the channel.
-    pub(crate) fn in_group(sender: Sender, channel: ChannelName, data: Bytes) -> Self {
-        Message { sender, channel, data, replier: None, share: None }
-    }
-
     /// The channel it came by.
     pub fn channel(&self) -> &ChannelName {
         &self.channel

@@ -121,7 +121,7 @@ impl Group {
         let waiting = standing.wait_for(|standing| may(*standing) || standing.is_over());
         tokio::select! {
             biased;
-            standing = tokio::time::timeout(JOIN_WITHIN, waiting) => match standing.as_deref() {
+            standing = tokio::time::timeout(JOIN_WITHIN, waiting) => match standing {
                 Ok(Ok(standing)) if standing.is_over() => Err(room.error(GroupError::Over)),
                 Ok(Ok(_)) => Ok(()),
                 _ => Err(room.error(GroupError::NotActive)),

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{
-    GroupError, Name, PeerInfo, PublicKey,
+    ChannelName, GroupError, Name, PeerInfo, PublicKey,
     group::{Answer, Checked, Control, GroupId, Member, Standing, Step},
 };
 use tokio::{
@@ -153,7 +153,7 @@ impl Room {
     }
 
     /// A message to the group has arrived.
-    pub(super) fn message(&self, peer: &PeerInfo, bytes: &Bytes) -> Verdict {
+    pub(super) fn message(&self, peer: &PeerInfo, channel: ChannelName, bytes: &Bytes) -> Verdict {
         let mut state = self.lock();
         let Checked { payload, missed, old_view } = match state.group.check(&peer.key, bytes) {
             Ok(checked) => checked,
@@ -165,12 +165,12 @@ impl Room {
         let name = state.group.get(&peer.key).map_or(peer.name, |member| *member.name());
         let sender = Sender(Source::Proven(Arc::new(PeerInfo { name, ..*peer })));
         let data = bytes.slice_ref(payload);
-        let message = GroupMessage { message: Message::in_group(sender, data), missed };
+        let message = Message { sender, channel, data, replier: None, share: None };
         if old_view {
             self.bell.notify_one();
         }
         // Under the lock: messages and news keep their order.
-        state.tell(GroupNews::Message(message))
+        state.tell(GroupNews::Message(GroupMessage { message, missed }))
     }
 
     /// A session has opened.

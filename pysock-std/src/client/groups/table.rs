@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{
-    GroupError, Name, PeerInfo, PublicKey,
+    ChannelName, GroupError, Identity, Name, PeerInfo, PublicKey,
     group::{Answer, Control, GroupId, MAX_MEMBERS, Op},
 };
 use tokio::sync::mpsc;
@@ -33,6 +33,7 @@ const MAX_INVITATIONS_OF_ONE: usize = 4;
 /// An invitation without a decision.
 struct Pending {
     owner: PeerInfo,
+    label: Name,
     /// The latest: the owner asks again from time to time.
     bytes: Bytes,
     replier: Replier,
@@ -90,9 +91,14 @@ impl Groups {
     }
 
     /// A message to a group has arrived.
-    pub(in crate::client) fn message(&self, peer: &PeerInfo, bytes: &Bytes) -> Verdict {
+    pub(in crate::client) fn message(
+        &self,
+        peer: &PeerInfo,
+        channel: ChannelName,
+        bytes: &Bytes,
+    ) -> Verdict {
         match GroupId::of(bytes).and_then(|id| self.room(&id)) {
-            Some(room) => room.message(peer, bytes),
+            Some(room) => room.message(peer, channel, bytes),
             None => {
                 tracing::debug!(from = %peer.name, "a message to an unknown group");
                 Verdict::Go
@@ -117,10 +123,8 @@ impl Groups {
 
     /// The client is over.
     pub(in crate::client) fn end(&self) {
-        let inner = std::mem::replace(
-            &mut *locked(&self.0),
-            Inner { ended: true, ..Inner::default() },
-        );
+        let inner =
+            std::mem::replace(&mut *locked(&self.0), Inner { ended: true, ..Inner::default() });
         for room in inner.rooms.values() {
             room.finish();
         }
@@ -172,7 +176,7 @@ impl Shared {
         pending.replier.reply_now(answer.as_reply());
         match room {
             Ok((room, queue)) => Ok(self.start(room, queue)),
-            Err(source) => Err(Error::Group { label: self.name, source }),
+            Err(source) => Err(Error::Group { label: pending.label, source }),
         }
     }
 
@@ -213,7 +217,7 @@ impl Shared {
     ) {
         let mut guard = locked(&self.groups.0);
         let inner = &mut *guard;
-        let pending = Pending { owner: *peer, bytes, replier };
+        let pending = Pending { owner: *peer, label, bytes, replier };
         let refused = match inner.pending.get_mut(&id) {
             Some(known) if known.owner.key == peer.key => {
                 // Nobody waits for the answer to the one before any more.

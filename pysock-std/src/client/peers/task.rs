@@ -12,8 +12,8 @@ use pysock_proto::{
 
 use super::{
     PeerNews,
-    trust::Standing,
     book::{Entry, MAX_HANDSHAKES, MAX_SESSIONS, Order, Phase, Why},
+    trust::Standing,
 };
 use crate::{
     Message, Sender,
@@ -494,9 +494,12 @@ impl PeerTask {
         // Unless the program takes it, a request is answered with a failure as this is dropped.
         let replier = Replier::to(&lane.entry.outbox, &envelope);
         match (about, kind, replier) {
-            (channel::GROUP, Kind::Message, _) => return self.shared.groups.message(peer, &bytes),
+            (channel::GROUP, Kind::Message, _) => {
+                // Programs do not see by which channel it came.
+                self.shared.groups.message(peer, self.shared.book.direct, &bytes)
+            }
             (channel::GROUP_CONTROL, Kind::Request(_), Some(replier)) => {
-                return self.shared.group_control(peer, bytes, replier);
+                self.shared.group_control(peer, bytes, replier)
             }
             (_, _, replier) => self.direct(peer, about, kind, bytes, replier),
         }
