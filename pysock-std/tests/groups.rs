@@ -66,12 +66,21 @@ fn failed(outcomes: &Outcomes) -> Vec<String> {
     outcomes.failed().map(|(who, _)| who.to_string()).collect()
 }
 
-/// The next news that is no message.
+/// The next news of somebody who goes.
 async fn news(group: &Group) -> GroupNews {
     loop {
         match within(group.next()).await.unwrap() {
-            GroupNews::Message(_) => {}
+            GroupNews::Message(_) | GroupNews::Joined(_) => {}
             news => return news,
+        }
+    }
+}
+
+/// The next one who joins.
+async fn until_joined(group: &Group) -> String {
+    loop {
+        if let GroupNews::Joined(member) = within(group.next()).await.unwrap() {
+            return member.name.to_string();
         }
     }
 }
@@ -124,7 +133,7 @@ async fn who_comes_later_hears_nothing_from_before_and_who_is_removed_nothing_af
     for group in [&ann, &ben, &dora] {
         send(group, "behind its back").await;
     }
-    assert!(matches!(news(&cid).await, GroupNews::Joined(m) if m.name.as_str() == "dora"));
+    assert_eq!(until_joined(&cid).await, "dora");
     loop {
         match within(cid.next()).await.unwrap() {
             GroupNews::Message(m) => assert_ne!(m.text().unwrap(), "behind its back"),
@@ -148,8 +157,9 @@ async fn a_member_that_is_away_fails_by_itself_and_catches_up() {
     let server = serve(server_config()).await;
     let proxy = Proxy::to(server.address()).await;
     let [a, b, d] = clients(&server, ["ann", "ben", "dora"]).await;
-    let cid = within(Client::from_config(client_config("cid")).connect(&proxy.address.to_string()));
-    let all = [a, b, cid.await.unwrap()];
+    let address = proxy.address.to_string();
+    let cid = within(Client::from_config(client_config("cid")).connect(&address)).await.unwrap();
+    let all = [a, b, cid];
     let [ann, ben, cid] = group(&all).await;
     // Nobody answers there: it stays away.
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -171,11 +181,7 @@ async fn a_member_that_is_away_fails_by_itself_and_catches_up() {
     let dora = within(joined).await.unwrap();
     proxy.lead_to(server.address());
     until_connected(&server, 4).await;
-    loop {
-        if let GroupNews::Joined(member) = news(&cid).await {
-            break assert_eq!(member.name.as_str(), "dora");
-        }
-    }
+    assert_eq!(until_joined(&cid).await, "dora");
     send(&cid, "I am back").await;
     hears(&dora, "cid", "I am back").await;
     drop(ben);
@@ -200,12 +206,8 @@ async fn members_leave_and_owners_dissolve() {
         assert!(within(group.next()).await.is_none());
     }
     // Dropping it is leaving, or dissolving.
-    let [ann, ben, cid] = group(&[
-        connect("a", &server).await,
-        connect("b", &server).await,
-        connect("c", &server).await,
-    ])
-    .await;
+    let all = clients(&server, ["a", "b", "c"]).await;
+    let [ann, ben, cid] = group(&all).await;
     drop(ben);
     assert!(matches!(news(&cid).await, GroupNews::Left(m) if m.name.as_str() == "b"));
     drop(ann);
@@ -358,6 +360,7 @@ async fn groups_end_with_their_client() {
     let [ann, ben] = group(&all).await;
     let [a, _b] = all;
     within(a.close()).await.unwrap();
+    assert_eq!(until_joined(&ann).await, "ben");
     assert!(within(ann.next()).await.is_none());
     let sent = within(ann.send("too late")).await;
     assert!(matches!(sent, Err(Error::Disconnected)), "{sent:?}");

@@ -121,13 +121,15 @@ impl Group {
         let waiting = standing.wait_for(|standing| may(*standing) || standing.is_over());
         tokio::select! {
             biased;
+            _ = finished.wait_for(|finished| *finished) => {}
             standing = tokio::time::timeout(JOIN_WITHIN, waiting) => match standing {
-                Ok(Ok(standing)) if standing.is_over() => Err(room.error(GroupError::Over)),
-                Ok(Ok(_)) => Ok(()),
-                _ => Err(room.error(GroupError::NotActive)),
+                Ok(Ok(standing)) if !standing.is_over() => return Ok(()),
+                Ok(_) => {}
+                Err(_) => return Err(room.error(GroupError::NotActive)),
             },
-            _ = finished.wait_for(|finished| *finished) => Err(Error::Disconnected),
         }
+        let over = room.lock().is_over();
+        Err(if over { room.error(GroupError::Over) } else { Error::Disconnected })
     }
 
     /// The next message of another member. News of other kinds are skipped; [`next`](Self::next) has them. `None`: the

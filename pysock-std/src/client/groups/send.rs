@@ -94,7 +94,11 @@ async fn work(shared: Arc<Shared>, room: Arc<Room>, key: PublicKey) {
         };
         let sent = match tokio::time::timeout(SEND_WITHIN, sending).await {
             Ok(sent) => sent,
-            Err(_) => Err(Error::NoReply { to: key.to_string(), timeout: SEND_WITHIN }),
+            Err(_) => {
+                let to =
+                    room.name_of(&key).map_or_else(|| key.to_string(), |name| name.to_string());
+                Err(Error::NoReply { to, timeout: SEND_WITHIN })
+            }
         };
         let outcome = sent.map_err(Arc::new);
         if let Err(why) = &outcome {
