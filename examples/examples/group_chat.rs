@@ -34,8 +34,7 @@ async fn main() -> Result<(), Error> {
         let Some(group) = invitations.join_next().await else { return Ok(()) };
         group
     } else {
-        let (group, added) =
-            client.create_group("chat", others.iter().map(String::as_str)).await?;
+        let (group, added) = client.create_group("chat", others.iter().map(String::as_str)).await?;
         println!("added {added}");
         group
     };

@@ -212,14 +212,16 @@ async fn run(seed: u64, changes: u32, cuts: bool) {
             let joining = async { invitations[who].next().await.unwrap().accept().await.unwrap() };
             let called = name(who);
             let (added, group) = tokio::join!(owner.add(called.as_str()), joining);
-            added.unwrap();eprintln!("added {who} {:?}", t0.elapsed());
+            added.unwrap();
+            eprintln!("added {who} {:?}", t0.elapsed());
             let times = Times { adding, added: world.now(), removed: None };
             world.times.lock().unwrap().insert(stint, times);
             active[who] = Some(Active::start(&world, stint, group));
             continue;
         };
         if rng.below(2) == 0 {
-            owner.remove(&clients[who].public_key()).await.unwrap();eprintln!("removed {who} {:?}", t0.elapsed());
+            owner.remove(&clients[who].public_key()).await.unwrap();
+            eprintln!("removed {who} {:?}", t0.elapsed());
             let now = world.now();
             world.times.lock().unwrap().get_mut(&member.stint).unwrap().removed = Some(now);
         } else {
@@ -314,7 +316,10 @@ fn check(world: &World, all: &[Stint], cuts: bool) {
             assert_eq!(b.n - a.n - 1, b.missed, "{by:?} of {from:?}: {} to {}", a.n, b.n);
             for n in a.n + 1..b.n {
                 let said = said[&(*from, n)];
-                let text = format!("{by:?} has missed {n} of {from:?} between {} and {}: {}", a.n, b.n, said.failed);
+                let text = format!(
+                    "{by:?} has missed {n} of {from:?} between {} and {}: {}",
+                    a.n, b.n, said.failed
+                );
                 assert!(cuts, "{text}");
             }
         }
@@ -331,7 +336,8 @@ fn check(world: &World, all: &[Stint], cuts: bool) {
             assert!(due.all(|said| heard.iter().any(|got| got.n == said.n)), "{from:?} to {by:?}");
         }
     }
-    eprintln!("total {total}");assert!(total > 1_000, "{total} messages are no load");
+    eprintln!("total {total}");
+    assert!(total > 1_000, "{total} messages are no load");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

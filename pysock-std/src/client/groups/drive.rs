@@ -145,7 +145,11 @@ impl State {
 
 impl Shared {
     /// Tells another client something about a group, and waits for its answer.
-    async fn tell(self: &Arc<Self>, to: &PublicKey, control: &Control) -> Result<Answer, Error> {
+    pub(super) async fn tell(
+        self: &Arc<Self>,
+        to: &PublicKey,
+        control: &Control,
+    ) -> Result<Answer, Error> {
         let target = Target(Address::Key(*to));
         let body = Body::Whole(bytes::Bytes::copy_from_slice(control.encode().as_slice()));
         let asking = async {

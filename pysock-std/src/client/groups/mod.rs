@@ -64,6 +64,9 @@ mod room;
 mod send;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 pub use group::Group;
