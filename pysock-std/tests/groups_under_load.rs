@@ -197,8 +197,6 @@ async fn run(seed: u64, changes: u32, cuts: bool) {
     active[0] = Some(Active::start(&world, (0, 0), owner.clone()));
     let mut rng = Rng(seed);
     for change in 0..changes {
-        let t0 = std::time::Instant::now();
-        eprintln!("change {change}");
         world.changes.send_replace(Some(change));
         if cuts && change > 2 && rng.below(3) == 0 {
             proxy.cut();
@@ -213,7 +211,6 @@ async fn run(seed: u64, changes: u32, cuts: bool) {
             let called = name(who);
             let (added, group) = tokio::join!(owner.add(called.as_str()), joining);
             added.unwrap();
-            eprintln!("added {who} {:?}", t0.elapsed());
             let times = Times { adding, added: world.now(), removed: None };
             world.times.lock().unwrap().insert(stint, times);
             active[who] = Some(Active::start(&world, stint, group));
@@ -221,7 +218,6 @@ async fn run(seed: u64, changes: u32, cuts: bool) {
         };
         if rng.below(2) == 0 {
             owner.remove(&clients[who].public_key()).await.unwrap();
-            eprintln!("removed {who} {:?}", t0.elapsed());
             let now = world.now();
             world.times.lock().unwrap().get_mut(&member.stint).unwrap().removed = Some(now);
         } else {
@@ -336,7 +332,6 @@ fn check(world: &World, all: &[Stint], cuts: bool) {
             assert!(due.all(|said| heard.iter().any(|got| got.n == said.n)), "{from:?} to {by:?}");
         }
     }
-    eprintln!("total {total}");
     assert!(total > 1_000, "{total} messages are no load");
 }
 

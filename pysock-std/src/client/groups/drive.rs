@@ -25,7 +25,7 @@ const FAREWELLS: u32 = 4;
 
 /// What has come back.
 enum Done {
-    Step(Step, Result<Answer, Error>),
+    Step(Box<Step>, Result<Answer, Error>),
     Asked(Answer),
     Farewell(Answer),
 }
@@ -60,7 +60,7 @@ pub(super) async fn drive(shared: Arc<Shared>, room: Arc<Room>) {
             let shared = shared.clone();
             tasks.spawn(async move {
                 let answer = shared.tell(&step.to, &step.control).await;
-                Done::Step(step, answer)
+                Done::Step(Box::new(step), answer)
             });
         }
         if tasks.is_empty()
