@@ -22,7 +22,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let mut names = std::env::args().skip(1);
-    let Some(own) = names.next() else { return Ok(println!("usage: group_chat NAME [MEMBER]...")) };
+    let Some(own) = names.next() else {
+        println!("usage: group_chat NAME [MEMBER]...");
+        return Ok(());
+    };
     let others: Vec<String> = names.collect();
     // A fresh key each time; `Client::from_yaml` would keep one.
     let config = ClientConfig::new(new_secret_key()?);
