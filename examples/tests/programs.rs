@@ -1,15 +1,30 @@
 //! The examples keep their promises: they run, end well, and are as short as the README says.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
 
-/// Runs an example, which the same `cargo test` has built, and gives what it prints.
-fn run(name: &str) -> String {
+use pysock_std::{
+    Server,
+    config::{ServerConfig, new_secret_key},
+};
+
+/// An example, which the same `cargo test` has built.
+fn program(name: &str) -> Command {
     // This test is `target/<profile>/deps/<name>`, the example `target/<profile>/examples/<name>`.
     let this = env::current_exe().unwrap();
     let profile = this.ancestors().nth(2).unwrap();
     let program = profile.join("examples").join(name).with_extension(env::consts::EXE_EXTENSION);
     assert!(program.exists(), "run `cargo build --examples` first");
-    let output = Command::new(program).output().unwrap();
+    Command::new(program)
+}
+
+/// Runs an example, and gives what it prints.
+fn run(name: &str) -> String {
+    let output = program(name).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     printed
@@ -87,4 +102,39 @@ fn the_custom_loop_speaks_the_dialogue() {
 fn many_clients_hear_each_other() {
     let printed = run("many_clients");
     assert_eq!(printed.matches(" heard ").count(), 5, "{printed}");
+}
+
+#[test]
+fn three_chat_in_a_group() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = ServerConfig::new(new_secret_key().unwrap());
+    let server = runtime.block_on(Server::from_config(config).bind("127.0.0.1:0")).unwrap();
+    let start = |names: &[&str]| {
+        let mut chat = program("group_chat");
+        chat.args(names).env("PYSOCK_SERVER", server.address().to_string());
+        let mut chat = chat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(chat.stdout.take().unwrap()).lines().map(Result::unwrap);
+        (chat, lines)
+    };
+    let mut invited = ["bob", "carol"].map(|name| {
+        let (chat, mut lines) = start(&[name]);
+        assert_eq!(lines.next().unwrap(), format!("{name} waits to be invited"));
+        (chat, lines)
+    });
+    let (mut alice, mut heard) = start(&["alice", "bob", "carol"]);
+    assert_eq!(heard.next().unwrap(), "added 2 of 2");
+    assert!(heard.any(|line| line.starts_with("alice is in chat with ")));
+    alice.stdin.as_mut().unwrap().write_all(b"Hello, band!\n").unwrap();
+    for (_, lines) in &mut invited {
+        assert!(lines.any(|line| line == "alice: Hello, band!"));
+    }
+    let [(mut bob, _), (mut carol, mut lines)] = invited;
+    drop(bob.stdin.take());
+    assert!(bob.wait().unwrap().success());
+    assert!(heard.any(|line| line == "bob has left"));
+    drop(alice.stdin.take());
+    assert!(alice.wait().unwrap().success());
+    assert!(lines.any(|line| line == "Over(Dissolved)"));
+    drop(carol.stdin.take());
+    assert!(carol.wait().unwrap().success());
 }

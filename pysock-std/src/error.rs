@@ -7,8 +7,8 @@ use std::{
 };
 
 use pysock_proto::{
-    Alert, CloseReason, Failure, Fingerprint, Name, NameError, PeerError, PublicKey, Refusal,
-    RustCrypto,
+    Alert, CloseReason, Failure, Fingerprint, GroupError, Name, NameError, PeerError, PublicKey,
+    Refusal, RustCrypto,
 };
 
 use crate::{config::ConfigError, file, state::StateError};
@@ -186,6 +186,20 @@ pub enum Error {
     OutcomeUnknown {
         /// Who was asked.
         to: String,
+    },
+    /// A group does not allow it, or not to this client.
+    #[error("the group {label}: {source}")]
+    Group {
+        /// What the group is called.
+        label: Name,
+        /// Precisely why.
+        source: GroupError,
+    },
+    /// A client that was invited to a group does not join it.
+    #[error("{name} does not join the group")]
+    Declined {
+        /// What it is called.
+        name: Name,
     },
     /// The channel was created before.
     #[error("the channel {0:?} was created before; there is one listener for each")]

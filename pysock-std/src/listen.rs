@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{
     Error, Message, Sender,
-    client::PeerNews,
+    client::{PeerNews, groups::GroupNews},
     link::{Destination, Verdict, WINDOW},
     transfer::{self, Origin, Part, Parts},
 };
@@ -35,6 +35,8 @@ enum Waiting {
     Prefixes(mpsc::UnboundedSender<PrefixMessage>),
     /// Messages of other clients are delivered whole, among news of their sessions.
     Reports(mpsc::UnboundedSender<Report>),
+    /// What is said in a group, among news of it. Each holds its share of the room.
+    Group(mpsc::UnboundedSender<(GroupNews, OwnedSemaphorePermit)>),
 }
 
 /// The program's end of a queue with whole messages.
@@ -53,6 +55,11 @@ type Report = (PeerNews, Option<OwnedSemaphorePermit>);
 /// The program's end of a queue with messages and news of other clients.
 pub(crate) struct Reports {
     reports: mpsc::UnboundedReceiver<Report>,
+}
+
+/// The program's end of a queue with messages to a group and news of it.
+pub(crate) struct GroupQueue {
+    news: mpsc::UnboundedReceiver<(GroupNews, OwnedSemaphorePermit)>,
 }
 
 fn sink(waiting: Waiting, capacity: usize) -> Sink {
@@ -80,11 +87,18 @@ pub(crate) fn reports(capacity: usize) -> (Sink, Reports) {
     (sink(Waiting::Reports(queue), capacity), Reports { reports })
 }
 
+/// A queue of messages to a group and news of it.
+pub(crate) fn groups(capacity: usize) -> (Sink, GroupQueue) {
+    let (queue, news) = mpsc::unbounded_channel();
+    (sink(Waiting::Group(queue), capacity), GroupQueue { news })
+}
+
 /// What waits in a queue.
 enum Item {
     Message(Message),
     Prefix(PrefixMessage),
     Report(PeerNews),
+    Group(GroupNews),
 }
 
 /// What found no room yet, with its cost, in order.
@@ -97,6 +111,7 @@ impl Sink {
             Waiting::Whole(queue) => queue.is_closed(),
             Waiting::Prefixes(queue) => queue.is_closed(),
             Waiting::Reports(queue) => queue.is_closed(),
+            Waiting::Group(queue) => queue.is_closed(),
         }
     }
 
@@ -114,6 +129,14 @@ impl Sink {
             && let Ok(share) = self.room.clone().try_acquire_many_owned(OVERHEAD as u32)
         {
             let _ = queue.send((news, Some(share)));
+        }
+    }
+
+    /// Delivers what was said in a group, or became of it.
+    pub(crate) fn group(&self, news: GroupNews) -> Verdict {
+        match self.is_closed() {
+            true => Verdict::Go,
+            false => self.enqueue(news.size(), Item::Group(news)),
         }
     }
 
@@ -184,6 +207,9 @@ impl Sink {
             (Waiting::Reports(queue), Item::Report(news)) => {
                 let _ = queue.send((news, Some(share)));
             }
+            (Waiting::Group(queue), Item::Group(news)) => {
+                let _ = queue.send((news, share));
+            }
             _ => {}
         }
     }
@@ -193,6 +219,7 @@ impl Sink {
             Waiting::Whole(queue) => queue.closed().await,
             Waiting::Prefixes(queue) => queue.closed().await,
             Waiting::Reports(queue) => queue.closed().await,
+            Waiting::Group(queue) => queue.closed().await,
         }
     }
 
@@ -201,6 +228,8 @@ impl Sink {
         let bytes = message.data.len();
         match &self.waiting {
             Waiting::Whole(_) | Waiting::Reports(_) => self.enqueue(bytes, Item::Message(message)),
+            // What is said in a group comes with more: see `group`.
+            Waiting::Group(_) => Verdict::Go,
             Waiting::Prefixes(_) => {
                 // It came in one piece: nothing is missing of it.
                 let mut ends = transfer::parts(Some(bytes as u64), None, [None]);
@@ -246,6 +275,16 @@ impl Queue {
 impl Reports {
     pub(crate) async fn next(&mut self) -> Option<PeerNews> {
         self.reports.recv().await.map(|(news, _)| news)
+    }
+}
+
+impl GroupQueue {
+    pub(crate) async fn next(&mut self) -> Option<GroupNews> {
+        let (mut news, share) = self.news.recv().await?;
+        if let GroupNews::Message(message) = &mut news {
+            message.message.share = Some(share);
+        }
+        Some(news)
     }
 }
 

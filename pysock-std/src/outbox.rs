@@ -26,6 +26,9 @@ use crate::{
 /// What every queued item costs beyond its data, in bytes: its own size, roughly.
 const OVERHEAD: usize = 128;
 
+/// Room beyond the limit of a queue that is kept for what is small, in bytes.
+const RESERVE: usize = 64 * 1024;
+
 /// A message on its way out.
 pub(crate) struct Outgoing {
     pub(crate) envelope: Envelope,
@@ -264,11 +267,18 @@ impl Outbox {
 
     /// Forgets queued requests that are `stale`. Nobody is told: nobody waits.
     pub(crate) fn drop_requests(&self, stale: impl Fn(&Envelope, RequestId) -> bool) {
+        self.drop_stale(|item| {
+            matches!(item.envelope.kind, Kind::Request(id) if stale(&item.envelope, id))
+                && !matches!(item.body, Body::Failed(_))
+        });
+    }
+
+    /// Forgets what is queued and `stale`. Nobody is told.
+    pub(crate) fn drop_stale(&self, stale: impl Fn(&Outgoing) -> bool) {
         let mut inner = self.lock();
         let Inner { queue, bytes, .. } = &mut *inner;
         queue.retain(|item| {
-            let gone = matches!(item.envelope.kind, Kind::Request(id) if stale(&item.envelope, id))
-                && !matches!(item.body, Body::Failed(_));
+            let gone = stale(item);
             if gone {
                 *bytes = bytes.saturating_sub(item.cost());
             }
@@ -341,6 +351,21 @@ impl Outbox {
         for oldest in evicted {
             oldest.fail(Failure::Busy);
         }
+        self.line.wake();
+        Ok(())
+    }
+
+    /// Queues something small although the queue is full: it must not wait for messages of any size.
+    pub(crate) fn push_small(&self, item: Outgoing) -> Result<(), Gone> {
+        let mut inner = self.lock();
+        let most = self.limits.bytes.saturating_add(RESERVE);
+        if inner.ending.is_some() || inner.bytes.saturating_add(item.cost()) > most {
+            drop(inner);
+            item.fail(Failure::Busy);
+            return Err(Gone);
+        }
+        inner.push(item.into());
+        drop(inner);
         self.line.wake();
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod channel;
 mod connect;
+pub mod groups;
 mod peers;
 mod session;
 mod shared;

@@ -14,7 +14,7 @@ use pysock_proto::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{Ask, AskPeer, Undelivered, peers::Book};
+use super::{Ask, AskPeer, Undelivered, groups::Groups, peers::Book};
 use crate::{
     Error, Sender, Target,
     config::{ClientConfig, Queue, WhenFull},
@@ -84,6 +84,8 @@ pub(super) struct Shared {
     pub(super) outbox: Arc<Outbox>,
     /// Other clients, end to end.
     pub(super) book: Book,
+    /// Groups of other clients and this one.
+    pub(super) groups: Groups,
     pub(super) budget: Budget,
     pub(super) counters: Arc<Counters>,
     pub(super) requests: Requests,
@@ -113,6 +115,7 @@ impl Shared {
         let outbox = Arc::new(Outbox::new(queue));
         Ok(Shared {
             book: Book::new(config.queue_bytes, &outbox.line, ask_peer)?,
+            groups: Groups::default(),
             outbox,
             identity: crate::link::identity(&config.key),
             clock: Clock::start(),
@@ -174,6 +177,7 @@ impl Shared {
         self.status.send_replace(Status::Ended(why.into()));
         self.outbox.fail_all(Failure::NoPeer);
         self.book.end();
+        self.groups.end();
         self.lose_connection();
         for entry in locked(&self.channels).iter_mut() {
             entry.sink = None;

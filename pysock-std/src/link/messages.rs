@@ -158,6 +158,20 @@ impl Messages {
         self.first(active.stopped(why));
     }
 
+    /// Forgets what was not begun and is `stale`. Nobody is told.
+    pub(crate) fn drop_stale(&mut self, stale: impl Fn(&Outgoing) -> bool, outbox: &Outbox) {
+        let behind = self.active.iter_mut().map(|active| &mut active.behind);
+        for items in behind.chain([&mut self.ready]) {
+            items.retain(|item| {
+                let gone = stale(item);
+                if gone {
+                    outbox.settle(item.cost());
+                }
+                !gone
+            });
+        }
+    }
+
     /// The connection is over: what was begun has failed, what was not goes back to the queue, in order.
     pub(crate) fn give_back(&mut self, outbox: &Outbox) {
         for active in std::mem::take(&mut self.active) {

@@ -3,11 +3,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use pysock_proto::{
     ChannelName, Name, PeerError, PeerInfo, PeerRefusal, PublicKey,
+    group::GroupId,
     peer::{Acquaintance, Greeting, PeerVerify},
 };
 use tokio::sync::watch;
@@ -76,20 +80,30 @@ impl Why {
 }
 
 /// Another client, as this one deals with it.
-pub(super) struct Entry {
+pub(in crate::client) struct Entry {
     pub(super) peer: Mutex<PeerInfo>,
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) requests: Requests,
+    pub(in crate::client) outbox: Arc<Outbox>,
+    pub(in crate::client) requests: Requests,
     pub(super) phase: watch::Sender<Phase>,
+    /// Its key is pinned, so that it may do more than take part in groups.
+    pinned: AtomicBool,
 }
 
 impl Entry {
-    pub(super) fn info(&self) -> PeerInfo {
+    pub(in crate::client) fn info(&self) -> PeerInfo {
         *locked(&self.peer)
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::client) fn is_open(&self) -> bool {
         matches!(*self.phase.borrow(), Phase::Open)
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_pinned(&self) {
+        self.pinned.store(true, Ordering::Release);
     }
 
     pub(super) fn fails(&self, why: Why) {
@@ -107,6 +121,8 @@ pub(super) enum Order {
     /// The server has found a client again whose number was lost.
     Named(PeerInfo),
     Close(PublicKey),
+    /// What was queued for this member of a group before this epoch is not to be sent any more.
+    Forget(PublicKey, GroupId, u32),
 }
 
 /// Everything about other clients that outlives a connection.
@@ -124,7 +140,7 @@ pub(in crate::client) struct Book {
     line: Line,
 }
 
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(in crate::client) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
@@ -159,10 +175,10 @@ impl Book {
 
     /// Handshakes and decisions of a connection that is over mean nothing to the next one.
     pub(super) fn forget_orders(&self) {
-        locked(&self.orders).clear();
+        locked(&self.orders).retain(|order| matches!(order, Order::Forget(..)));
     }
 
-    pub(super) fn get(&self, key: &PublicKey) -> Option<Arc<Entry>> {
+    pub(in crate::client) fn get(&self, key: &PublicKey) -> Option<Arc<Entry>> {
         locked(&self.entries).get(key).cloned()
     }
 
@@ -176,8 +192,12 @@ impl Book {
     }
 
     /// Makes an entry for a client that is let in.
-    pub(super) fn enter(&self, peer: &PeerInfo) -> Result<(), Why> {
-        self.entry(peer).map(drop).map_err(Why::Peer)
+    pub(super) fn enter(&self, peer: &PeerInfo, pinned: bool) -> Result<(), Why> {
+        let entry = self.entry(peer).map_err(Why::Peer)?;
+        if pinned {
+            entry.set_pinned();
+        }
+        Ok(())
     }
 
     /// The entry of a client, made if there is none yet.
@@ -199,6 +219,7 @@ impl Book {
             outbox: Arc::new(Outbox::on(self.line.beside(), limits)),
             requests: Requests::default(),
             phase: watch::Sender::new(Phase::Meeting),
+            pinned: AtomicBool::new(false),
         });
         entries.insert(peer.key, entry.clone());
         Ok(entry)

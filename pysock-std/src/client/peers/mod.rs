@@ -9,11 +9,13 @@ use std::{sync::Arc, time::Duration};
 
 use pysock_proto::{
     Envelope, Failure, Find, Kind, Name, Party, PeerInfo, PublicKey,
+    group::GroupId,
     peer::{Acquaintance, channel},
 };
 
 pub use book::AskPeer;
 pub(super) use book::Book;
+pub(super) use book::locked;
 use book::{Entry, Order, Phase, Why};
 pub use news::{PeerListener, PeerNews, PeerPrefixListener};
 pub(super) use task::PeerTask;
@@ -153,8 +155,20 @@ impl Client {
 }
 
 impl Shared {
-    /// The open session with a client: the present one, or one that a handshake makes now.
-    async fn session(self: &Arc<Self>, target: &Target) -> Result<Arc<Entry>, Error> {
+    /// The open session with a client that may be sent anything: its key is pinned, or is now.
+    pub(super) async fn session(self: &Arc<Self>, target: &Target) -> Result<Arc<Entry>, Error> {
+        let entry = self.reach(target).await?;
+        if !entry.is_pinned() {
+            let PeerInfo { name, key, .. } = entry.info();
+            self.judge(name, key).await.map_err(|why| self.explain(&name, why))?;
+            entry.set_pinned();
+        }
+        Ok(entry)
+    }
+
+    /// The open session with a client: the present one, or one that a handshake makes now. That it is a member of a
+    /// group is enough.
+    pub(super) async fn reach(self: &Arc<Self>, target: &Target) -> Result<Arc<Entry>, Error> {
         let pinned = match &target.0 {
             Address::Text(text) => {
                 let name: Name =
@@ -186,7 +200,7 @@ impl Shared {
     async fn meet(self: &Arc<Self>, peer: PeerInfo) -> Result<Arc<Entry>, Error> {
         let explain = |why| self.explain(&peer.name, why);
         let known = self.book.get(&peer.key).is_some_and(|entry| entry.is_open());
-        let acquaintance = match self.standing(&peer.name, &peer.key).await.map_err(explain)? {
+        let acquaintance = match self.vouched(&peer.name, &peer.key).await.map_err(explain)? {
             Standing::Changed(expected) => {
                 return Err(explain(Why::Changed { expected, offered: peer.key }));
             }
@@ -270,7 +284,7 @@ impl Shared {
         }
     }
 
-    fn peer_item(
+    pub(super) fn peer_item(
         self: &Arc<Self>,
         entry: &Entry,
         channel: u16,
@@ -297,7 +311,7 @@ impl Shared {
     }
 
     /// Queues something for a client, unless its session fails while the queue is full.
-    async fn push_to(
+    pub(super) async fn push_to(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         channel: u16,
@@ -326,8 +340,13 @@ impl Shared {
     }
 
     /// Whether a group of this client vouches for the key.
-    fn is_member(&self, _key: &PublicKey) -> bool {
-        false
+    fn is_member(&self, key: &PublicKey) -> bool {
+        !self.groups.names_of(key).is_empty()
+    }
+
+    /// What was queued before this epoch for a member of a group that is one no more is not to be sent.
+    pub(super) fn forget_queued(&self, member: PublicKey, group: GroupId, epoch: u32) {
+        self.book.order(Order::Forget(member, group, epoch));
     }
 }
 

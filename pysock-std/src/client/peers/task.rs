@@ -6,12 +6,14 @@ use bytes::Bytes;
 use pysock_proto::{
     ChannelId, CloseReason, Connection, Env, Envelope, Failure, Kind, Party, PeerError, PeerId,
     PeerInfo, PeerRefusal, PublicKey, SendError, StreamId, TxBuf, Unit,
+    group::{GroupId, HEADER},
     peer::{Acquaintance, Greeting, HalfOpen, Peer, PeerEvent, PeerVerify, Peers, channel},
 };
 
 use super::{
     PeerNews,
     book::{Entry, MAX_HANDSHAKES, MAX_SESSIONS, Order, Phase, Why},
+    trust::Standing,
 };
 use crate::{
     Message, Sender,
@@ -21,6 +23,7 @@ use crate::{
     line::Control,
     link::{self, C, Destination, Filled, In, Messages, Receiving, Turn, Verdict, Wait},
     message::Source,
+    outbox::{Body, Outgoing},
     reply::{Asked, Replier},
 };
 
@@ -243,6 +246,25 @@ impl PeerTask {
             Order::Deny(verify, why) => self.core.deny(verify, why, env),
             Order::Named(peer) => self.core.named(&peer),
             Order::Close(key) => self.core.close(&key, CloseReason::Done, env),
+            Order::Forget(key, group, epoch) => self.forget(&key, group, epoch),
+        }
+    }
+
+    /// Takes messages to a group out of the queue to a client. What was begun goes on.
+    fn forget(&mut self, key: &PublicKey, group: GroupId, epoch: u32) {
+        let stale = |item: &Outgoing| match &item.body {
+            Body::Whole(bytes) if item.envelope.channel.0 == channel::GROUP => {
+                // Since then it may have become a member again.
+                GroupId::of(bytes) == Some(group)
+                    && bytes.get(16..20).is_some_and(|at| *at < epoch.to_be_bytes()[..])
+            }
+            _ => false,
+        };
+        if let Some(entry) = self.shared.book.get(key) {
+            entry.outbox.drop_stale(stale);
+        }
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.messages.drop_stale(stale, &lane.entry.outbox);
         }
     }
 
@@ -395,11 +417,11 @@ impl PeerTask {
 
     /// Somebody wants a session.
     fn greeted(&mut self, peer: PeerInfo, greeting: Greeting, env: &Env<'_>) {
+        let entry = self.shared.book.get(&peer.key);
         // Under another name than the one it was accepted with, it might be taken for somebody else.
-        let renamed = self.shared.book.get(&peer.key).is_some_and(|e| e.info().name != peer.name);
-        let known =
-            self.core.get(&peer.key).is_some() && !renamed || self.shared.is_member(&peer.key);
-        if known && self.shared.book.entry(&peer).is_ok() {
+        let same = |entry: &Arc<Entry>| entry.is_pinned() && entry.info().name == peer.name;
+        let known = entry.as_ref().is_some_and(same) || self.shared.is_member(&peer.key);
+        if known && self.core.get(&peer.key).is_some() && self.shared.book.entry(&peer).is_ok() {
             // It was accepted before, and only its owner can use this key.
             self.obey(Order::Answer(greeting), env);
             return;
@@ -410,21 +432,19 @@ impl PeerTask {
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let allowed = match greeting.is_proven() {
-                true => shared.judge(peer.name, peer.key).await,
+                true => shared.admit(peer.name, peer.key).await,
                 // The key is judged once it is proven; here only what can be said for certain.
-                false => {
-                    match (shared.standing(&peer.name, &peer.key).await, shared.config.peers) {
-                        (Ok(super::trust::Standing::Changed(expected)), _) => {
-                            Err(Why::Changed { expected, offered: peer.key })
-                        }
-                        (Ok(super::trust::Standing::New), Trust::Pin) => {
-                            Err(Why::Unknown(peer.key))
-                        }
-                        (standing, _) => standing.map(drop),
+                false => match (shared.vouched(&peer.name, &peer.key).await, shared.config.peers) {
+                    (Ok(Standing::Changed(expected)), _) => {
+                        Err(Why::Changed { expected, offered: peer.key })
                     }
-                }
+                    (Ok(Standing::New), Trust::Pin) if !shared.is_member(&peer.key) => {
+                        Err(Why::Unknown(peer.key))
+                    }
+                    (standing, _) => standing.map(|_| false),
+                },
             };
-            match allowed.and_then(|()| shared.book.enter(&peer)) {
+            match allowed.and_then(|pinned| shared.book.enter(&peer, pinned)) {
                 Ok(()) => shared.book.order(Order::Answer(greeting)),
                 Err(why) => {
                     // First of all the other side: a program that hears of it may end at once.
@@ -439,17 +459,13 @@ impl PeerTask {
     fn verify(&mut self, peer: PeerInfo, verify: PeerVerify, env: &Env<'_>) {
         // As both it and the server say: the handshake has compared.
         let peer = PeerInfo { name: *verify.name(), ..peer };
-        if self.shared.is_member(&peer.key) && self.shared.book.entry(&peer).is_ok() {
-            self.obey(Order::Accept(verify), env);
-            return;
-        }
         if self.shared.config.peers == Trust::Ask {
             self.core.hold_verify(&verify, env.now.after_millis(DECISION_MILLIS), env);
         }
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            let judged = shared.judge(peer.name, *verify.key()).await;
-            match judged.and_then(|()| shared.book.enter(&peer)) {
+            let judged = shared.admit(peer.name, *verify.key()).await;
+            match judged.and_then(|pinned| shared.book.enter(&peer, pinned)) {
                 Ok(()) => shared.book.order(Order::Accept(verify)),
                 Err(why) => {
                     // As above.
@@ -482,6 +498,15 @@ impl PeerTask {
         });
         tracing::debug!(peer = %peer.name, fresh, "end-to-end session");
         entry.phase.send_replace(Phase::Open);
+        self.shared.groups.opened(&peer.key);
+        if !entry.is_pinned() {
+            let shared = self.shared.clone();
+            tokio::spawn(async move {
+                if shared.is_pinned(&peer).await {
+                    entry.set_pinned();
+                }
+            });
+        }
         self.tell(PeerNews::Opened { peer, fresh })
     }
 
@@ -497,8 +522,30 @@ impl PeerTask {
         let envelope = envelope(about, kind);
         // Unless the program takes it, a request is answered with a failure as this is dropped.
         let replier = Replier::to(&lane.entry.outbox, &envelope);
+        match (about, kind, replier) {
+            (channel::GROUP, Kind::Message, _) => {
+                // Programs do not see by which channel it came.
+                self.shared.groups.message(peer, self.shared.book.direct, &bytes)
+            }
+            (channel::GROUP_CONTROL, Kind::Request(_), Some(replier)) => {
+                self.shared.group_control(peer, bytes, replier)
+            }
+            (_, _, replier) => self.direct(peer, about, kind, bytes, replier),
+        }
+    }
+
+    /// A message to this client alone, or a reply.
+    fn direct(
+        &mut self,
+        peer: &PeerInfo,
+        about: u16,
+        kind: Kind,
+        data: Bytes,
+        replier: Option<Replier>,
+    ) -> Verdict {
+        let Some(lane) = self.lanes.get(&peer.key) else { return Verdict::Go };
         let channel = self.shared.book.direct;
-        let message = Message { sender: sender(peer), channel, data: bytes, replier, share: None };
+        let message = Message { sender: sender(peer), channel, data, replier, share: None };
         if let Kind::Reply(id) = kind {
             let asked = Asked { responder: Party::Server, channel: about.into(), id };
             if !lane.entry.requests.settle(asked, Ok(message)) {
@@ -507,12 +554,32 @@ impl PeerTask {
             return Verdict::Go;
         }
         match self.shared.book.sink() {
-            Some(sink) if about == channel::DIRECT => sink.deliver(message),
+            Some(sink) if about == channel::DIRECT && self.may_talk(&lane.entry) => {
+                sink.deliver(message)
+            }
             _ => {
                 tracing::debug!(peer = %peer.name, about, "nobody listens");
                 Verdict::Go
             }
         }
+    }
+
+    /// Whether a client may send directly: one that is not pinned is here only for a group.
+    fn may_talk(&self, entry: &Arc<Entry>) -> bool {
+        if entry.is_pinned() {
+            return true;
+        }
+        if self.shared.config.peers != Trust::AcceptNew {
+            return false;
+        }
+        entry.set_pinned();
+        let (shared, PeerInfo { name, key, .. }) = (self.shared.clone(), entry.info());
+        tokio::spawn(async move {
+            if let Err(why) = shared.judge(name, key).await {
+                tracing::warn!(peer = %name, ?why, "not pinned");
+            }
+        });
+        true
     }
 
     fn begin(
@@ -522,11 +589,23 @@ impl PeerTask {
         envelope: Envelope,
         length: Option<u64>,
     ) -> Verdict {
-        let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
-        let limit = self.shared.config.max_message;
-        let origin = lane.receiving.origin(stream);
+        let Some(lane) = self.lanes.get(&peer.key) else { return Verdict::Go };
         let direct = envelope.channel.0 == channel::DIRECT;
+        let nobody = match envelope.kind {
+            Kind::Reply(_) => false,
+            _ if direct => !self.may_talk(&lane.entry),
+            // Control is short, and who is in no group of ours has nothing to say to it.
+            Kind::Message if envelope.channel.0 == channel::GROUP => {
+                !self.shared.is_member(&peer.key)
+            }
+            _ => true,
+        };
+        let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
+        // A group's message is that long with its header.
+        let limit = self.shared.config.max_message.saturating_add(if direct { 0 } else { HEADER });
+        let origin = lane.receiving.origin(stream);
         let (to, verdict) = match (envelope.kind, self.shared.book.sink()) {
+            _ if nobody => (Destination::Refuse(Failure::NoResponder), Verdict::Go),
             (Kind::Message, Some(sink)) if direct => {
                 sink.begin(sender(peer), &self.shared.book.direct, length, origin, limit)
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pysock_proto::{Name, PublicKey};
+use pysock_proto::{Name, PeerInfo, PublicKey};
 
 use super::book::{Why, locked};
 use crate::{
@@ -46,6 +46,32 @@ impl Shared {
 
     pub(super) async fn standing(&self, name: &Name, key: &PublicKey) -> Result<Standing, Why> {
         Ok(standing(&self.pins().await?, name, key))
+    }
+
+    /// Whether there may be a session with whoever has this key; a group of both is enough. Says whether the key is
+    /// pinned.
+    pub(super) async fn admit(&self, name: Name, key: PublicKey) -> Result<bool, Why> {
+        match self.vouched(&name, &key).await? {
+            Standing::Changed(expected) => Err(Why::Changed { expected, offered: key }),
+            Standing::Pinned => Ok(true),
+            Standing::New if self.is_member(&key) => Ok(false),
+            Standing::New => self.judge(name, key).await.map(|()| true),
+        }
+    }
+
+    /// As [`standing`](Self::standing), also under the names that groups have for this key.
+    pub(super) async fn vouched(&self, name: &Name, key: &PublicKey) -> Result<Standing, Why> {
+        let pins = self.pins().await?;
+        let names = self.groups.names_of(key);
+        let mut standings = names.iter().chain([name]).map(|name| standing(&pins, name, key));
+        // Another key under one of the names outweighs the rest.
+        let changed = standings.clone().find(|s| matches!(s, Standing::Changed(_)));
+        Ok(changed.or_else(|| standings.next()).unwrap_or(Standing::New))
+    }
+
+    /// Whether this key is pinned, under this name or another.
+    pub(in crate::client) async fn is_pinned(&self, peer: &PeerInfo) -> bool {
+        matches!(self.standing(&peer.name, &peer.key).await, Ok(Standing::Pinned))
     }
 
     /// Whether `key`, which its owner has proven, may go under `name`. A new one that is accepted is pinned before

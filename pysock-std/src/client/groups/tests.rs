@@ -1,0 +1,130 @@
+//! What nobody does with the public interface: forged control and messages, over real sessions.
+
+use bytes::Bytes;
+use pysock_proto::{
+    Kind,
+    group::{Answer, Control, GroupId, Op},
+    peer::channel,
+};
+
+use super::Group;
+use crate::{
+    Client, Server,
+    config::{ClientConfig, ServerConfig, new_secret_key},
+    outbox::Body,
+};
+
+async fn connect(name: &str, server: &Server) -> Client {
+    let config = ClientConfig::new(new_secret_key().unwrap());
+    let client = Client::from_config(config).name(name).unwrap();
+    client.connect(&server.address().to_string()).await.unwrap()
+}
+
+/// A server, an owner, a member, somebody else, and the group as the first two see it.
+async fn scene() -> (Server, [Client; 3], Group, Group) {
+    let config = ServerConfig::new(new_secret_key().unwrap());
+    let server = Server::from_config(config).bind("127.0.0.1:0").await.unwrap();
+    let all = [
+        connect("ann", &server).await,
+        connect("ben", &server).await,
+        connect("eve", &server).await,
+    ];
+    let mut invitations = all[1].listen_groups().unwrap();
+    let joining =
+        tokio::spawn(async move { invitations.next().await.unwrap().accept().await.unwrap() });
+    let (anns, added) = all[0].create_group("band", ["ben"]).await.unwrap();
+    assert!(added.is_complete(), "{added}");
+    (server, all, anns, joining.await.unwrap())
+}
+
+async fn tell(from: &Client, to: &Client, group: GroupId, epoch: u32, op: Op) -> Answer {
+    let control = Control { group, epoch, op };
+    from.shared.tell(&to.public_key(), &control).await.unwrap()
+}
+
+#[tokio::test]
+async fn only_the_owner_changes_a_group() {
+    let (_server, [ann, ben, eve], anns, bens) = scene().await;
+    eve.handshake("ben").await.unwrap();
+    eve.handshake("ann").await.unwrap();
+    let (id, epoch, label) = (bens.id(), bens.epoch(), bens.label());
+    let add = Op::Added { key: eve.public_key(), name: "eve".parse().unwrap() };
+    let begin = Op::Begin { label, members: 2 };
+    for op in [add, Op::Removed(ann.public_key()), Op::Dissolved, begin, Op::Active] {
+        assert_eq!(tell(&eve, &ben, id, epoch + 1, op).await, Answer::Refused, "{op:?}");
+        // Not even a member may.
+        assert_eq!(tell(&ben, &ann, id, epoch + 1, op).await, Answer::Refused, "{op:?}");
+    }
+    for op in [Op::Leave, Op::Stale] {
+        assert_eq!(tell(&eve, &ann, id, epoch, op).await, Answer::Gone, "{op:?}");
+    }
+    assert_eq!((anns.epoch(), bens.epoch()), (epoch, epoch));
+    assert_eq!(anns.members(), bens.members());
+}
+
+#[tokio::test]
+async fn only_members_are_heard() {
+    let (_server, [ann, ben, eve], anns, bens) = scene().await;
+    eve.handshake("ben").await.unwrap();
+    let forge = |from: &Client, id: u32| {
+        let header = [&bens.id().0[..], &bens.epoch().to_be_bytes(), &id.to_be_bytes()].concat();
+        let (shared, bytes) = (from.shared.clone(), Bytes::from([&header[..], b"forged"].concat()));
+        let key = ben.public_key();
+        async move {
+            let entry = shared.book.get(&key).unwrap();
+            let (channel, kind) = (channel::GROUP, Kind::Message);
+            shared.push_to(&entry, channel, kind, Body::Whole(bytes)).await.unwrap();
+        }
+    };
+    for id in 1..4 {
+        forge(&eve, id).await;
+    }
+    // Its messages and this answer come in order.
+    tell(&eve, &ben, bens.id(), 1, Op::Stale).await;
+    assert!(anns.send("genuine").await.unwrap().is_complete());
+    assert_eq!(bens.listen().await.unwrap().text().unwrap(), "genuine");
+    // Whoever repeats a number is heard once.
+    forge(&ann, 1).await;
+    assert!(anns.send("behind").await.unwrap().is_complete());
+    assert_eq!(bens.listen().await.unwrap().text().unwrap(), "behind");
+}
+
+#[tokio::test]
+async fn a_member_may_ask_only_so_often() {
+    let (_server, [ann, ben, _eve], anns, bens) = scene().await;
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        answers.push(tell(&ben, &ann, bens.id(), bens.epoch(), Op::Stale).await);
+    }
+    assert!(answers.contains(&Answer::Done) && answers.contains(&Answer::Refused), "{answers:?}");
+    // The owner's changes go on.
+    assert!(anns.send("still here").await.unwrap().is_complete());
+    bens.listen().await.unwrap();
+}
+
+#[tokio::test]
+async fn invitations_are_bounded_and_control_of_unknown_groups_is_answered() {
+    let (_server, [_ann, ben, eve], _anns, bens) = scene().await;
+    eve.handshake("ben").await.unwrap();
+    let id = GroupId([1; 16]);
+    assert_eq!(tell(&eve, &ben, id, 1, Op::Joined).await, Answer::Forgotten);
+    assert_eq!(tell(&eve, &ben, id, 1, Op::Leave).await, Answer::Gone);
+    let begin = Op::Begin { label: bens.label(), members: 2 };
+    assert_eq!(tell(&eve, &ben, id, 2, begin).await, Answer::Gone, "nobody listens");
+    let mut invitations = ben.listen_groups().unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    for n in 0..6 {
+        let (eve, ben) = (eve.shared.clone(), ben.public_key());
+        waiting.spawn(async move {
+            let control = Control { group: GroupId([n; 16]), epoch: 2, op: begin };
+            eve.tell(&ben, &control).await.unwrap()
+        });
+    }
+    for _ in 0..2 {
+        assert_eq!(waiting.join_next().await.unwrap().unwrap(), Answer::Refused, "too many");
+    }
+    for _ in 0..4 {
+        drop(invitations.next().await.unwrap());
+        assert_eq!(waiting.join_next().await.unwrap().unwrap(), Answer::Gone, "declined");
+    }
+}
