@@ -38,6 +38,8 @@ async fn dialogue(folder: &Path) -> Result<()> {
     let heard = hear(ashas_test.listen().await, "asha", "Hello, Asha!")?;
     same(heard.sender().key(), &shikhar.public_key(), "the key of the sender")?;
 
+    end_to_end(&shikhar, &asha).await?;
+
     println!("\nA second visit, and an impostor");
     shikhar.close().await?;
     let (shikhar, _) = join(folder, "shikhar", &server).await?;
@@ -66,7 +68,30 @@ async fn dialogue(folder: &Path) -> Result<()> {
         "- Clients remember the server's key from the first visit and take no other from then on."
     );
     println!("- The server bound each name to the first key that used it.");
-    println!("- Not protected from the server: it reads what one client sends another through it.");
+    println!(
+        "- Between shikhar and asha, end to end: the same once more, with keys that only they have."
+    );
+    println!(
+        "- Not protected from the server: what goes through a channel, which it reads; and that"
+    );
+    println!("  shikhar talks with asha, when, and how much.");
+    Ok(())
+}
+
+/// What the two say to each other, the server passes on and cannot read.
+async fn end_to_end(shikhar: &Client, asha: &Client) -> Result<()> {
+    println!("\nEnd to end");
+    let (mut shikhar_hears, mut asha_hears) = (shikhar.listen_peers()?, asha.listen_peers()?);
+    let peer = shikhar.handshake("asha").await?;
+    same(&peer.key, &asha.public_key(), "the key of the other side")?;
+    println!("shikhar    has a session with asha, whose fingerprint is");
+    println!("           {}", Fingerprint::of::<RustCrypto>(&peer.key));
+    shikhar.send_to_client("asha", "Nobody else reads this").await?;
+    let heard = hear(asha_hears.listen().await, "asha", "Nobody else reads this")?;
+    same(heard.sender().key(), &shikhar.public_key(), "the key of the sender")?;
+    same(&heard.sender().is_proven(), &true, "that the sender has proven it")?;
+    asha.send_to_client(heard.sender(), "Nor this").await?;
+    hear(shikhar_hears.listen().await, "shikhar", "Nor this")?;
     Ok(())
 }
 
@@ -85,7 +110,11 @@ async fn join(folder: &Path, name: &str, server: &Server) -> Result<(Client, Cha
 fn hear(message: Option<Message>, by: &str, expected: &str) -> Result<Message> {
     let message = message.ok_or_else(|| format!("{by} heard nothing"))?;
     same(&message.text()?, &expected, "the message")?;
-    println!("{by:<10} heard {expected:?} from {} on {}", message.sender(), message.channel());
+    let way = match message.sender().is_proven() {
+        true => "end to end".to_owned(),
+        false => format!("on {}", message.channel()),
+    };
+    println!("{by:<10} heard {expected:?} from {} {way}", message.sender());
     Ok(message)
 }
 

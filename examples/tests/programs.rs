@@ -55,7 +55,21 @@ fn the_quickstart_speaks_the_whole_dialogue() {
         "server     heard \"Hello, World!\" from asha on test",
         "asha       heard \"Hello From Server\" from server on test",
         "asha       heard \"Hello, Asha!\" from shikhar on test",
+        "asha       heard \"Nobody else reads this\" from shikhar end to end",
+        "shikhar    heard \"Nor this\" from asha end to end",
         "the name belongs to another key",
+    ] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
+
+#[test]
+fn two_clients_talk_end_to_end() {
+    let printed = run("end_to_end");
+    for line in [
+        "shikhar has a session with swat, whose key is pysock1",
+        "swat heard b\"Hello, swat!\" from shikhar",
+        "shikhar heard b\"Hello, shikhar!\" from swat",
     ] {
         assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
     }

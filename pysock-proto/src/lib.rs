@@ -157,7 +157,8 @@
 //! - On first contact the handshake proves that the other side holds *a* key. Whether it is the right one is the
 //!   decision in [`Event::Verify`], taken before this side's key is revealed.
 //! - A client's name is a wish. Decide about admission by its key.
-//! - The server reads what it passes on, and the party of a received message is what the server says it is.
+//! - The server reads what it passes on from channel to channel, and the party of such a message is what the server says
+//!   it is. What two clients say in a session of their own ([`peer`]) it can only drop or delay.
 //! - A nonce is a counter of the connection: connections are not `Clone`, and an [`Ephemeral`] must never be made twice from
 //!   the same bytes.
 //! - Secrets are wiped when they are dropped, on a best effort; what the caller's buffers hold is the caller's.

@@ -113,3 +113,28 @@ fn the_same_answers_over_and_over() {
     assert_eq!(heard.iter().filter(|heard| matches!(heard, Heard::Open { .. })).count(), 1);
     world.heals(A, B);
 }
+
+#[test]
+fn a_session_that_is_denied_again_and_again_is_renewed_at_a_steady_pace() {
+    let mut world = World::new(2);
+    world.pair(A, B);
+    let mut renewed = 0;
+    for _ in 0..6_000 {
+        // A minute, in which the server says of every record that there is no session for it.
+        world.advance(10);
+        if world.is_open(A, B) {
+            world.send(A, B, b"?");
+        }
+        world.run();
+        let last = world.seen.iter().rev().find(|unit| unit.from == A && unit.unit == Unit::Record);
+        let header = last.map_or(vec![0; 4], |unit| unit.bytes[..4].to_vec());
+        let bytes = [&[0x23][..], &header, &[0]].concat();
+        world.deliver(&Parcel { from: B, to: A, unit: Unit::Handshake, bytes });
+        world.seen.clear();
+        renewed += world.clients[A].take().iter().filter(|heard| **heard == Heard::Wanted).count();
+        world.clients[B].take();
+    }
+    assert!((30..80).contains(&renewed), "{renewed} times");
+    world.advance(60_000);
+    world.heals(A, B);
+}

@@ -2,7 +2,7 @@
 
 mod sim;
 
-use pysock_proto::{Kind, RequestId, peer::Acquaintance};
+use pysock_proto::{Kind, PeerError, RequestId, peer::Acquaintance};
 use sim::peers::{Heard, World};
 
 const A: usize = 0;
@@ -167,6 +167,29 @@ fn an_attempt_that_was_lost_does_not_hold_up_the_other_sides() {
         world.run();
         assert_eq!(world.clients[A].messages(), [b"b"]);
         assert_eq!(world.clients[B].messages(), [b"a"]);
+    }
+}
+
+#[test]
+fn a_person_may_take_a_minute_on_either_side() {
+    for asked in [A, B] {
+        for yes in [true, false] {
+            let mut world = World::new(2);
+            world.clients[asked].hesitates = true;
+            world.handshake(A, B, Acquaintance::New);
+            world.run();
+            assert!(world.clients[1 - asked].take().contains(&Heard::Patience));
+            for _ in 0..60 {
+                world.advance(1_000);
+                world.run();
+            }
+            world.clients[asked].decide(yes);
+            world.run();
+            assert_eq!((world.is_open(A, B), world.is_open(B, A)), (yes, yes), "{asked} asked");
+            let heard = world.clients[1 - asked].take();
+            let no = |heard: &Heard| matches!(heard, Heard::Failed(PeerError::Refused(_)));
+            assert_eq!(heard.iter().any(no), !yes, "{heard:?}");
+        }
     }
 }
 

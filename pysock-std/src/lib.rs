@@ -19,7 +19,23 @@
 //! A [`Server`] has channels; a [`Client`] opens those it wants, and sends to the server, to one client or to
 //! all on the channel. Every [`Message`] carries its sender, a name and the key it is bound to. A message that is a
 //! request gets one reply or a failure, never silence without an end. The connection between each client and the
-//! server is encrypted and mutually authenticated; **the server reads what it passes on**.
+//! server is encrypted and mutually authenticated; **the server reads what it passes on** from channel to channel.
+//!
+//! What it passes on from one client to another it cannot read: [`Client::handshake`] makes an end-to-end session with
+//! another client, [`Client::send_to_client`] and [`Client::request_client`] use it, [`Client::listen_peers`] hears
+//! what comes by it. The other side is known by its key, which is pinned at first contact; a changed one is refused. The
+//! server still sees who talks to whom, when, and how much.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), pysock_std::Error> {
+//! use pysock_std::Client;
+//!
+//! let client = Client::from_yaml("shikhar.yaml")?.connect("localhost:1234").await?;
+//! let swat = client.handshake("swat").await?;
+//! client.send_to_client(&swat, "for your eyes only").await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Layers
 //!

@@ -34,7 +34,7 @@ enum Waiting {
     /// Messages are handed on while they arrive.
     Prefixes(mpsc::UnboundedSender<PrefixMessage>),
     /// Messages of other clients are delivered whole, among news of their sessions.
-    Reports(mpsc::UnboundedSender<PeerNews>),
+    Reports(mpsc::UnboundedSender<Report>),
 }
 
 /// The program's end of a queue with whole messages.
@@ -47,9 +47,12 @@ pub(crate) struct Prefixes {
     messages: mpsc::UnboundedReceiver<PrefixMessage>,
 }
 
+/// News with their share of the queue. That of a message is in the message.
+type Report = (PeerNews, Option<OwnedSemaphorePermit>);
+
 /// The program's end of a queue with messages and news of other clients.
 pub(crate) struct Reports {
-    reports: mpsc::UnboundedReceiver<PeerNews>,
+    reports: mpsc::UnboundedReceiver<Report>,
 }
 
 fn sink(waiting: Waiting, capacity: usize) -> Sink {
@@ -102,6 +105,15 @@ impl Sink {
         match &self.waiting {
             Waiting::Reports(_) => self.enqueue(0, Item::Report(news)),
             _ => Verdict::Go,
+        }
+    }
+
+    /// Delivers news to a listener that takes them, if there is room at once.
+    pub(crate) fn mention(&self, news: PeerNews) {
+        if let Waiting::Reports(queue) = &self.waiting
+            && let Ok(share) = self.room.clone().try_acquire_many_owned(OVERHEAD as u32)
+        {
+            let _ = queue.send((news, Some(share)));
         }
     }
 
@@ -163,15 +175,14 @@ impl Sink {
             }
             (Waiting::Reports(queue), Item::Message(mut message)) => {
                 message.share = Some(share);
-                let _ = queue.send(PeerNews::Message(message));
+                let _ = queue.send((PeerNews::Message(message), None));
             }
             (Waiting::Prefixes(queue), Item::Prefix(mut message)) => {
                 message.share = Some(share);
                 let _ = queue.send(message);
             }
-            // News hold no share: they are few, and what there is to say of a session does not grow.
             (Waiting::Reports(queue), Item::Report(news)) => {
-                let _ = queue.send(news);
+                let _ = queue.send((news, Some(share)));
             }
             _ => {}
         }
@@ -234,7 +245,7 @@ impl Queue {
 
 impl Reports {
     pub(crate) async fn next(&mut self) -> Option<PeerNews> {
-        self.reports.recv().await
+        self.reports.recv().await.map(|(news, _)| news)
     }
 }
 

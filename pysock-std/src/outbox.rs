@@ -420,6 +420,16 @@ impl Outbox {
         }
     }
 
+    /// Fails the messages that wait. Later ones may go.
+    pub(crate) fn give_up(&self, why: Failure) {
+        let queue = std::mem::take(&mut self.lock().queue);
+        for message in queue {
+            let cost = message.cost();
+            message.fail(why);
+            self.settle(cost);
+        }
+    }
+
     /// The connection is gone for good: everything queued fails, the messages because of `why`.
     pub(crate) fn fail_all(&self, why: Failure) {
         let mut inner = self.lock();
@@ -444,6 +454,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::tests::sealed;
     use pysock_proto::{ChannelId, Party, Unit};
 
     fn message(len: usize) -> Outgoing {
@@ -454,8 +465,7 @@ mod tests {
     }
 
     fn record(len: usize) -> Sealed {
-        let (peer, unit, bytes) = (PeerId(1), Unit::Record, vec![0; len].into());
-        Sealed { peer, unit, bytes, from: None, epoch: 0, report: Report::Nobody }
+        sealed(1, Unit::Record, len)
     }
 
     #[test]

@@ -35,14 +35,10 @@ pub(crate) fn take_first(queue: &mut VecDeque<Sealed>) -> Option<Sealed> {
 
 /// A sealed unit of two clients on its way out.
 pub(crate) struct Sealed {
-    /// The other end: to a client whom it is from, to a server whom it is for.
-    pub(crate) peer: PeerId,
+    /// Who it is from: announced to the receiver if need be.
+    pub(crate) from: Arc<PeerInfo>,
     pub(crate) unit: Unit,
     pub(crate) bytes: Bytes,
-    /// Who it is from, if it is not this side itself: announced to the receiver if need be.
-    pub(crate) from: Option<Arc<PeerInfo>>,
-    /// Which connection `peer` belongs to; see [`Outbox::restart`](crate::outbox::Outbox::restart).
-    pub(crate) epoch: u64,
     pub(crate) report: Report,
 }
 
@@ -63,7 +59,7 @@ impl Handshakes {
         if handshake.bytes.len() > LONGEST_HANDSHAKE {
             return Err((handshake, Failure::TooLarge));
         }
-        let of_one = self.0.iter().filter(|waiting| waiting.peer == handshake.peer).count();
+        let of_one = self.0.iter().filter(|waiting| waiting.from.id == handshake.from.id).count();
         if self.0.len() >= HANDSHAKES || of_one >= HANDSHAKES_OF_ONE {
             return Err((handshake, Failure::Busy));
         }
@@ -132,12 +128,18 @@ impl Notices {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use pysock_proto::PublicKey;
+
+    pub(crate) fn sealed(peer: u32, unit: Unit, len: usize) -> Sealed {
+        let (key, name) = (PublicKey([1; 32]), "a".parse().unwrap());
+        let from = Arc::new(PeerInfo { id: PeerId(peer), key, name });
+        Sealed { from, unit, bytes: vec![0; len].into(), report: Report::Nobody }
+    }
 
     fn handshake(peer: u32, len: usize) -> Sealed {
-        let (peer, unit, bytes) = (PeerId(peer), Unit::Handshake, vec![0; len].into());
-        Sealed { peer, unit, bytes, from: None, epoch: 0, report: Report::Nobody }
+        sealed(peer, Unit::Handshake, len)
     }
 
     fn refused(handshakes: &mut Handshakes, peer: u32, len: usize) -> Option<Failure> {
@@ -157,7 +159,7 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(handshakes.pop().unwrap().peer, PeerId(1));
+        assert_eq!(handshakes.pop().unwrap().from.id, PeerId(1));
         assert_eq!(refused(&mut handshakes, 1, 100), None, "a place is free again");
         handshakes.pop();
         let long = refused(&mut handshakes, 9, LONGEST_HANDSHAKE + 1);

@@ -10,9 +10,10 @@ use std::{
 
 use common::{WHERE, client_config, server_config};
 use pysock_std::{
-    Error,
-    blocking::{Client, Server, ServerChannel, TimedOut},
-    client::Status,
+    Data, Error,
+    blocking::{Client, PeerNews, Server, ServerChannel, TimedOut},
+    client::{self, Status},
+    config::Trust,
     proto::Failure,
 };
 
@@ -96,6 +97,62 @@ fn requests_go_both_ways_and_fail_clearly() {
     assert!(matches!(b.close(), Err(Error::Closed(_))));
     a.close().unwrap();
     server.shutdown();
+}
+
+#[test]
+fn two_clients_talk_end_to_end() {
+    let server = serve();
+    let (a, b) = (connect("a", &server), connect("b", &server));
+    let mut heard = b.listen_peers().unwrap();
+    assert!(matches!(b.listen_peers(), Err(Error::ChannelExists(_))));
+    assert_eq!(a.handshake("b").unwrap().key, b.public_key());
+    assert_eq!(a.peers().len(), 1);
+    let news = heard.next_news().unwrap();
+    assert!(matches!(news, PeerNews::Session(client::PeerNews::Opened { .. })), "{news:?}");
+    a.send_to_client("b", "Hello, b!").unwrap();
+    let message = heard.listen().unwrap();
+    assert_eq!((message.text().unwrap(), message.sender().key()), ("Hello, b!", &a.public_key()));
+    assert!(message.sender().is_proven());
+    let answering = thread::spawn(move || {
+        for mut question in (&mut heard).into_iter().take(2) {
+            let sum: u32 = question.value::<(u32, u32)>().map(|(a, b)| a + b).unwrap();
+            question.reply(Data::value(&sum).unwrap()).unwrap();
+        }
+        heard
+    });
+    for n in 0..2u32 {
+        let reply = a.request_client("b", Data::value(&(n, 40u32)).unwrap()).unwrap();
+        assert_eq!(reply.value::<u32>().unwrap(), 40 + n);
+    }
+    let mut heard = answering.join().unwrap();
+    a.send_to_client("b", "bye").unwrap();
+    let news = heard.next_news().unwrap();
+    assert!(matches!(&news, PeerNews::Message(bye) if bye.text().unwrap() == "bye"), "{news:?}");
+    assert_eq!(heard.listen_timeout(Duration::from_millis(20)).unwrap_err(), TimedOut);
+    let nobody = a.send_to_client("nobody", "?");
+    assert!(matches!(nobody, Err(Error::Failed { failure: Failure::NoPeer, .. })), "{nobody:?}");
+    a.close().unwrap();
+    let news = heard.next_news().unwrap();
+    assert!(matches!(news, PeerNews::Session(client::PeerNews::Closed { .. })), "{news:?}");
+    b.close().unwrap();
+    assert_eq!((&mut heard).into_iter().count(), 0);
+}
+
+#[test]
+fn a_program_is_asked_about_other_clients() {
+    let server = serve();
+    let a = connect("a", &server);
+    let mut config = client_config("b");
+    config.peers = Trust::Ask;
+    let (said, asked) = mpsc::channel();
+    let b = Client::from_config(config).ask_peer(move |name, key| {
+        said.send((*name, *key)).unwrap();
+        false
+    });
+    let b = b.connect(&server.address().to_string()).unwrap();
+    let refused = b.handshake("a");
+    assert!(matches!(refused, Err(Error::UnknownPeer { .. })), "{refused:?}");
+    assert_eq!(asked.recv().unwrap(), (*a.name(), a.public_key()));
 }
 
 #[test]

@@ -21,11 +21,12 @@ fn two_programs_exchange_messages_and_requests() {
     let sent = run(path, &with(&["send", "test", "hello"], &a)).code(0);
     assert!(sent.stderr.contains("sent 5 bytes to the server"), "{sent:?}");
     assert_eq!(server.line(), "[test] a: hello");
-    run(path, &with(&["send", "test", "--to", "b", "hello b"], &a)).code(0);
+    run(path, &with(&["send", "--channel", "test", "--to", "b", "hello b"], &a)).code(0);
     assert_eq!(b.line(), "[test] a: hello b");
     run(path, &with(&["send", "test", "--all", "hello all"], &a)).code(0);
     assert_eq!(b.line(), "[test] a: hello all");
-    let asked = run(path, &with(&["request", "test", "--to", "b", "ping"], &a)).code(0);
+    let asked =
+        run(path, &with(&["request", "--channel", "test", "--to", "b", "ping"], &a)).code(0);
     assert_eq!(asked.text(), "pong");
     assert_eq!(b.line(), "[test] a: ping");
     let asked = run(path, &with(&["request", "test", "ping"], &a)).code(0);
@@ -36,10 +37,10 @@ fn two_programs_exchange_messages_and_requests() {
     assert_eq!(names[0]["name"], "b");
     assert_eq!(names[1]["self"], true);
     let key = names[0]["key"].as_str().unwrap();
-    run(path, &with(&["send", "test", "--to", key, "by key"], &a)).code(0);
+    run(path, &with(&["send", "--channel", "test", "--to", key, "by key"], &a)).code(0);
     assert_eq!(b.line(), "[test] a: ping".replace("ping", "by key"));
 
-    let lost = run(path, &with(&["send", "test", "--to", "nobody", "?"], &a)).code(5);
+    let lost = run(path, &with(&["send", "--channel", "test", "--to", "nobody", "?"], &a)).code(5);
     assert!(lost.stderr.contains("pysock: nobody did not get it: no such client"), "{lost:?}");
     let lost = run(path, &with(&["send", "nowhere", "?"], &a)).code(5);
     assert!(lost.stderr.contains("no channel \"nowhere\""), "{lost:?}");
@@ -59,7 +60,8 @@ fn listening_ends_after_the_count_and_echoes() {
     let folder = tempfile::tempdir().unwrap();
     let (_server, at) = serve_test(&folder);
     let b = listen(&folder, "b", &at, &["--count", "1", "--echo"]);
-    let ask = with(&["request", "test", "--to", "b", "-"], &client("a", "a.yaml", &at));
+    let ask =
+        with(&["request", "--channel", "test", "--to", "b", "-"], &client("a", "a.yaml", &at));
     let asked = run_with(folder.path(), &ask, Some(vec![0, 255, 10])).code(0);
     assert_eq!(asked.stdout, [0, 255, 10], "into a pipe a reply goes as it is");
     assert_eq!(b.line(), r"[test] a: \u{0}\xff\n");
@@ -182,9 +184,9 @@ fn terminal_sequences_of_others_are_shown_and_not_obeyed() {
     let b = listen(&folder, "b", &at, &[]);
     let a = client("a", "a.yaml", &at);
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2Jx\r\n[test] b: forged";
-    for more in [&[] as &[&str], &["--to", "b"]] {
-        let send = with(&["send", "test", evil], &a);
-        run(folder.path(), &with(&send, more)).code(0);
+    for to in [&[] as &[&str], &["--to", "b"]] {
+        let send = with(&["send", "--channel", "test", evil], &a);
+        run(folder.path(), &with(&send, to)).code(0);
     }
     for shown in [server.line(), b.line()] {
         assert_eq!(shown, r"[test] a: \u{1b}]0;owned\u{7}\u{1b}[2Jx\r\n[test] b: forged");
@@ -202,7 +204,7 @@ fn every_command_explains_itself_by_example() {
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|w| !w.is_empty()))
         .filter(|command| *command != "help")
         .collect();
-    assert_eq!(commands.len(), 13, "{commands:?}");
+    assert_eq!(commands.len(), 14, "{commands:?}");
     for command in commands {
         let help = run(folder.path(), &[command, "--help"]).code(0);
         let example = format!("pysock {command}");
@@ -229,7 +231,7 @@ fn megabytes_from_stdin_arrive_as_they_are() {
     assert!(message["text"] == text, "it arrived differently");
     // To everyone, too, and without saying where it comes from.
     let b = listen(&folder, "b", &at, &["--json", "--count", "1"]);
-    let send = with(&["send", "test", "--all"], &a);
+    let send = with(&["send", "--channel", "test", "--all"], &a);
     run_with(folder.path(), &send, Some(text.clone().into_bytes())).code(0);
     let message: Value = serde_json::from_str(&b.line()).unwrap();
     assert!(message["text"] == text, "it arrived differently");
@@ -251,7 +253,7 @@ fn messages_of_any_size_go_into_a_file_as_they_are() {
     let b = Running { child, stdout: mpsc::channel().1, stderr };
     b.says("is listening on test");
     let data: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
-    let send = with(&["send", "test", "--to", "b", "-"], &client("a", "a.yaml", &at));
+    let send = with(&["send", "--channel", "test", "--to", "b", "-"], &client("a", "a.yaml", &at));
     run_with(folder.path(), &send, Some(data.clone())).code(0);
     run_with(folder.path(), &send, Some(b"end".to_vec())).code(0);
     assert_eq!(b.end(), 0);

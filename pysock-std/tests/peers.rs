@@ -176,6 +176,45 @@ async fn a_pinned_key_that_has_changed_is_refused_with_both_fingerprints() {
     assert!(why.contains(&old.to_string()) && why.contains(&b.public_key().to_string()), "{why}");
 }
 
+/// A client that is trusted goes under the name of another one, by the server's leave.
+#[tokio::test]
+async fn a_trusted_client_under_anothers_name_is_not_that_other() {
+    let mut config = server_config();
+    config.names = pysock_std::config::NamePolicy::Open;
+    let server = serve(config.clone()).await;
+    let proxy = Proxy::to(server.address()).await;
+    let address = proxy.address.to_string();
+    let a = within(Client::from_config(client_config("a")).connect(&address)).await.unwrap();
+    let mut news = a.listen_peers().unwrap();
+    let b = connect("b", &server).await;
+    let cs_config = client_config("c");
+    let c = connect_with(cs_config.clone(), &server).await.unwrap();
+    within(a.handshake("b")).await.unwrap();
+    within(a.handshake("c")).await.unwrap();
+    // Neither says goodbye: both sessions go on, as far as `a` knows.
+    drop(server);
+    let server = serve(config).await;
+    let mut disguised = cs_config;
+    disguised.name = Some("b".parse().unwrap());
+    let disguised = connect_with(disguised, &server).await.unwrap();
+    assert_eq!(disguised.public_key(), c.public_key());
+    proxy.lead_to(server.address());
+    proxy.cut();
+    until_connected(&server, 2).await;
+
+    // Several attempts: handshakes of both sides may meet.
+    for _ in 0..5 {
+        let let_in = within(disguised.send_to_client("a", "I am b")).await;
+        assert!(matches!(let_in, Err(Error::Peer { .. })), "{let_in:?}");
+    }
+    let sent = within(a.send_to_client("b", "secret")).await;
+    let Err(Error::PeerKeyChanged { expected, offered, .. }) = &sent else { panic!("{sent:?}") };
+    assert_eq!((**expected, **offered), (b.public_key(), c.public_key()));
+    while let Ok(Some(news)) = tokio::time::timeout(Duration::from_millis(1), news.next()).await {
+        assert!(!matches!(news, PeerNews::Message(_)), "{news:?}");
+    }
+}
+
 #[tokio::test]
 async fn policies_decide_about_new_keys() {
     let server = serve(server_config()).await;

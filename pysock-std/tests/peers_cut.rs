@@ -104,6 +104,7 @@ async fn hear(mut listener: PeerListener, heard: Arc<AtomicUsize>) -> Ledger {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the figures are for whoever runs it by hand")]
 async fn ten_thousand_messages_each_way_while_connections_are_cut() {
     let server = serve(server_config()).await;
     let mut proxies = Vec::new();

@@ -27,6 +27,8 @@ const TELL_EVERY: u32 = 64;
 /// The first wait between attempts to replace a session, in milliseconds; each failure doubles it.
 const FIRST_WAIT: u64 = 1_000;
 const MOST_DOUBLINGS: u8 = 6;
+/// Age from which on a session counts as settled, in seconds.
+const SETTLED_SECS: u32 = 60;
 
 /// A client that this one has, or had, a session with. Kept in storage that the caller supplies.
 pub struct Peer {
@@ -49,6 +51,8 @@ pub struct Peer {
     /// that.
     retry_at: Instant,
     failures: u8,
+    /// Sessions in a row that were replaced soon after they began.
+    short_lived: u8,
     initiator: bool,
     pub(super) due: Due,
     news: News,
@@ -113,6 +117,7 @@ impl Peer {
             since: 0,
             retry_at: Instant::default(),
             failures: 0,
+            short_lived: 0,
             initiator: false,
             due: Due::default(),
             news: News::default(),
@@ -147,9 +152,11 @@ impl Peer {
             self.news.reset = before;
         }
         self.is_called(half.peer.id);
-        let secs = now.as_millis() / 1_000;
-        (self.theirs, self.since) = (theirs.takes, u32::try_from(secs).unwrap_or(u32::MAX));
-        (self.retry_at, self.failures) = (now.after_millis(FIRST_WAIT / 8), 0);
+        let secs = u32::try_from(now.as_millis() / 1_000).unwrap_or(u32::MAX);
+        let short = before && secs.saturating_sub(self.since) < SETTLED_SECS;
+        self.short_lived = if short { self.short_lived.saturating_add(1) } else { 0 };
+        (self.theirs, self.since) = (theirs.takes, secs);
+        (self.retry_at, self.failures) = (now.after_millis(self.pause()), 0);
         self.initiator = half.role == Role::Initiator;
         // The first record of an initiator lets the responder go on. Both say what they have, for what they have said
         // of it before may be lost.
@@ -164,7 +171,6 @@ impl Peer {
         if was_broken && self.continued {
             // It broke after this side had promised to go on with its streams: the next handshake takes that back.
             (self.state, self.news.open) = (State::Broken { fresh: unheard }, None);
-            self.retry_at = now.after_millis(FIRST_WAIT / 8);
         }
     }
 
@@ -208,7 +214,7 @@ impl Peer {
         }
         if let (State::Opening { fresh, .. }, true) = (self.state, present) {
             self.state = State::Open;
-            self.retry_at = now.after_millis(FIRST_WAIT / 8);
+            self.retry_at = now.after_millis(self.pause());
             self.news.open = Some(fresh);
         }
         if let (State::Broken { fresh: true }, true) = (self.state, present) {
@@ -316,6 +322,19 @@ impl Peer {
         self.retry_at =
             now.after_millis(FIRST_WAIT.checked_shl(doublings.into()).unwrap_or(u64::MAX));
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// How long a session that has just begun is left alone, in milliseconds: the longer, the more often it was replaced
+    /// lately. Whoever breaks sessions on purpose cannot make it a handshake after the other.
+    fn pause(&self) -> u64 {
+        (FIRST_WAIT / 8).checked_shl(self.short_lived.min(3).into()).unwrap_or(FIRST_WAIT)
+    }
+
+    /// A first message in its name has not verified.
+    pub(super) fn disturbed(&mut self, now: Instant) {
+        if matches!(self.state, State::Open) && self.failures == 0 {
+            self.retry_at = self.retry_at.max(now.after_millis(self.pause()));
+        }
     }
 
     /// Closes as soon as that is written.

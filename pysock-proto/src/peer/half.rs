@@ -36,7 +36,7 @@ pub struct HalfOpen {
     pub(super) deadline: Instant,
     /// An initiator: only find out the key that answers now.
     pub(super) diagnose: bool,
-    /// An initiator: the other side has asked for patience.
+    /// The other side has asked for patience.
     pub(super) waits: bool,
     /// A responder: first messages of this peer that this one has taken the place of. An initiator: how often the first
     /// message was due again.
@@ -277,6 +277,11 @@ impl HalfOpen {
             (Stage::Noise(noise), Some(theirs)) => &noise.initiators()[..] <= theirs,
             _ => true,
         }
+    }
+
+    /// Whether it is an attempt of this side that takes both keys for known.
+    pub(super) fn has_called_with_kk(&self) -> bool {
+        self.role == Role::Initiator && self.is_kk()
     }
 
     pub(super) fn is_kk(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Handshakes between clients: who may begin one, who answers, and which of two that cross each other counts.
 
 use super::{
-    Acquaintance, Greeting, HalfOpen, LONGEST, NOTICE_BURST, NOTICE_MILLIS, Notice,
-    PATIENCE_MILLIS, Peer, PeerEvent, PeerVerify, Peers, Stage, Undecided,
+    Acquaintance, Greeting, HalfOpen, LONGEST, Notice, PATIENCE_MILLIS, Peer, PeerEvent,
+    PeerVerify, Peers, Stage, Undecided,
     half::{Beginning, MOST_REPEATS, Wrong, attempt},
     session::Opened,
 };
@@ -135,10 +135,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn hold(&mut self, what: Undecided, bind: [u8; 8], until: Instant, env: &Env<'_>) {
         let Ok(half) = self.decided(what, bind) else { return };
         half.deadline = until;
-        let (to, attempt, role) = (half.peer.id, half.name(), half.role);
-        if role == Role::Responder {
-            self.notice(to, step::PATIENCE, attempt, 0, env.now);
-        }
+        let (to, name) = (half.peer.id, half.name());
+        self.notice(to, step::PATIENCE, name, 0, env.now);
     }
 
     fn decided(&mut self, what: Undecided, bind: [u8; 8]) -> Result<&mut HalfOpen, PeerError> {
@@ -148,13 +146,9 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn reject(&mut self, what: Undecided, bind: [u8; 8], why: PeerRefusal, env: &Env<'_>) {
         let at = self.position(|half| half.undecided == what && half.bind == bind);
         let half = at.and_then(|at| self.halves.as_slice().get(at));
-        let Some((to, name, role)) = half.map(|half| (half.peer.id, half.name(), half.role)) else {
-            return;
-        };
+        let Some((to, name)) = half.map(|half| (half.peer.id, half.name())) else { return };
         let _ = at.and_then(|at| self.end(at));
-        if role == Role::Responder {
-            self.notice(to, step::REFUSED, name, why.code(), env.now);
-        }
+        self.notice(to, step::REFUSED, name, why.code(), env.now);
     }
 
     /// Notes a notice, unless there were many lately.
@@ -166,16 +160,13 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         code: u8,
         now: Instant,
     ) {
-        let refill = now.millis_since(self.allowed_at) / NOTICE_MILLIS;
-        if refill > 0 {
-            let refilled = u64::from(self.allowance).saturating_add(refill);
-            self.allowance = refilled.min(NOTICE_BURST.into()) as u8;
-            self.allowed_at = now;
+        if !self.notices_left.allows(now) {
+            return;
         }
-        let Some(left) = self.allowance.checked_sub(1) else { return };
         if let Some(free) = self.notices.iter_mut().find(|notice| notice.is_none()) {
             *free = Some(Notice { to, step, attempt, code });
-            (self.allowance, self.owing) = (left, true);
+            self.notices_left.take();
+            self.owing = true;
         }
     }
 
@@ -220,7 +211,12 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             return None;
         }
         let busy = PeerRefusal::Busy.code();
-        if self.get(&from.key).is_some_and(|peer| peer.is_restless(env.now)) {
+        // Each guess costs two X25519: who has a session pays with a pause of its own, strangers all together.
+        let restless = match self.get(&from.key) {
+            Some(peer) => peer.is_restless(env.now),
+            None => pattern == Pattern::KK && !self.guesses_left.allows(env.now),
+        };
+        if restless {
             self.notice(from.id, step::REFUSED, name, busy, env.now);
             return None;
         }
@@ -233,7 +229,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
                 return None;
             }
             repeats = before.repeats.saturating_add(1);
-            if repeats > MOST_REPEATS {
+            // A person who is deciding about a proven key is not disturbed by what proves nothing.
+            if repeats > MOST_REPEATS || before.undecided == Undecided::Key {
                 self.notice(from.id, step::REFUSED, name, busy, env.now);
                 return None;
             }
@@ -270,6 +267,10 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             Err(_) => {
                 if pattern == Pattern::KK {
+                    match self.get_mut(&from.peer.key) {
+                        Some(peer) => peer.disturbed(env.now),
+                        None => self.guesses_left.take(),
+                    }
                     self.notice(from.peer.id, step::NEED_XX, name, 0, env.now);
                 }
                 None
@@ -345,11 +346,11 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             return None;
         }
-        let at = self.position(|half| {
-            half.peer.key == from.key && half.attempt == attempt && half.role == Role::Initiator
-        })?;
+        let at = self.position(|half| half.peer.key == from.key && half.attempt == attempt)?;
         let why = match step {
-            step::NEED_XX if self.halves.as_slice().get(at)?.is_kk() => PeerError::NeedXx,
+            step::NEED_XX if self.halves.as_slice().get(at)?.has_called_with_kk() => {
+                PeerError::NeedXx
+            }
             step::REFUSED => PeerError::Refused(PeerRefusal::from_code(*code.first()?)),
             step::PATIENCE => {
                 let half = self.halves.as_mut_slice().get_mut(at)?;

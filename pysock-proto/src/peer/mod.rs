@@ -19,7 +19,71 @@
 //! new one authenticates, so a replayed first message displaces nothing. Messages are counted over all sessions with a
 //! peer, so each is delivered once and in order, or reported: [`PeerEvent::Lost`] where it should have arrived,
 //! [`PeerEvent::Undelivered`] or [`PeerEvent::Unknown`] where it came from.
+//!
+//! # In the loop
+//!
+//! ```
+//! use pysock_proto::{
+//!     Connection, Env, Ephemeral, Event, Kind, PeerInfo, RustCrypto, SendError, Tx,
+//!     peer::{Acquaintance, FixedPeers, PeerEvent, channel},
+//! };
+//!
+//! type C = RustCrypto;
+//!
+//! /// What a client does with an event of its connection. `from`: whom the last [`Event::Peer`] has named so.
+//! fn on_event(peers: &mut FixedPeers<C, 4, 2>, event: Event<'_>, from: &PeerInfo, env: &Env<'_>, random: [u8; 32]) {
+//!     let by = env.now.after_millis(3_000);
+//!     match event {
+//!         Event::Peer(peer) => peers.named(&peer),
+//!         Event::RelayFailed { peer, failure } => {
+//!             // A hint: an attempt with that peer has ended, if there was one.
+//!             let _ended = peers.unreachable(peer, failure);
+//!         }
+//!         Event::Relay { unit, bytes, .. } => {
+//!             let mut incoming = peers.receive(from, unit, bytes, env);
+//!             while let Some(event) = peers.next(&mut incoming) {
+//!                 match event {
+//!                     // Is it one of ours? Dropping a decision says no.
+//!                     PeerEvent::Greeting(greeting) => {
+//!                         let _ = peers.answer(greeting, Ephemeral::new::<C>(random), by);
+//!                     }
+//!                     PeerEvent::Verify(verify) if *verify.key() == from.key => {
+//!                         let _ = peers.accept(verify, env);
+//!                     }
+//!                     PeerEvent::Message { bytes, .. } => assert!(bytes.len() < 100),
+//!                     _ => {}
+//!                 }
+//!             }
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//!
+//! /// Before each flush of the connection.
+//! fn before_flush(
+//!     conn: &mut Connection<C>,
+//!     tx: &mut Tx<'_>,
+//!     peers: &mut FixedPeers<C, 4, 2>,
+//!     swat: &PeerInfo,
+//!     env: &Env<'_>,
+//!     random: [u8; 32],
+//! ) -> Result<(), SendError> {
+//!     while let Some((_, event)) = peers.poll(env.now) {
+//!         if let PeerEvent::Wanted = event {
+//!             let (e, by) = (Ephemeral::new::<C>(random), env.now.after_millis(3_000));
+//!             let _ = peers.handshake(swat, Acquaintance::Known, e, by, env);
+//!         }
+//!     }
+//!     if peers.get(&swat.key).is_some_and(|peer| peer.is_open()) {
+//!         conn.to_peer(tx, peers, &swat.key)?.send(channel::DIRECT, Kind::Message, b"21.5")?;
+//!     }
+//!     conn.flush_peers(tx, peers, env)
+//! }
+//! ```
+//! Wake up at [`Peers::deadline`] as well as at that of the connection, and call [`Peers::reconnected`] when there is a
+//! new one.
 
+mod allowance;
 mod entry;
 mod event;
 mod half;
@@ -53,6 +117,7 @@ use crate::{
     time::Instant,
     wire::inner::{self, Attempt, Takes, Terms},
 };
+use allowance::Allowance;
 use half::{Stage, Undecided};
 
 /// What a message between clients is about.
@@ -87,9 +152,6 @@ struct Notice {
 
 /// Notices that may be due at once; more are dropped.
 const NOTICES: usize = 4;
-/// Notices that may follow each other at once, and milliseconds after which one more may.
-const NOTICE_BURST: u8 = 8;
-const NOTICE_MILLIS: u64 = 125;
 /// How long an initiator waits at most for a person on the other side, in milliseconds.
 const PATIENCE_MILLIS: u64 = 120_000;
 /// How long a greeting may wait for its answer, in milliseconds.
@@ -102,8 +164,9 @@ pub struct Peers<C, S, H> {
     sessions: S,
     halves: H,
     notices: [Option<Notice>; NOTICES],
-    allowance: u8,
-    allowed_at: Instant,
+    /// For notices, and for first messages of clients without a session that do not verify.
+    notices_left: Allowance,
+    guesses_left: Allowance,
     /// Something is due for [`Connection::flush_peers`](crate::Connection::flush_peers).
     owing: bool,
     /// An attempt that failed with its last message.
@@ -125,8 +188,8 @@ impl<C, S, H> Peers<C, S, H> {
             sessions,
             halves,
             notices: [const { None }; NOTICES],
-            allowance: NOTICE_BURST,
-            allowed_at: Instant::from_millis(0),
+            notices_left: Allowance::new(),
+            guesses_left: Allowance::new(),
             owing: false,
             failed: None,
             dropped: 0,

@@ -2,10 +2,13 @@
 
 extern crate std;
 
-use std::vec::Vec;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    vec::Vec,
+};
 
 use super::*;
-use crate::{Ephemeral, Identity, Keypair, RustCrypto, SecretKey, Unit};
+use crate::{Ephemeral, Identity, Keypair, RustCrypto, SecretKey, Unit, wire::inner::step};
 
 struct Side {
     key: Keypair<RustCrypto>,
@@ -58,4 +61,38 @@ fn two_that_call_at_once_meet_with_room_for_one_handshake_each() {
         let open = sides.iter().filter(|side| side.peers.sessions().len() == 1).count();
         assert_eq!(open, 1, "{first} and {second}");
     }
+}
+
+/// A key that counts how often it is used.
+struct Counting(Keypair<RustCrypto>, AtomicU32);
+
+impl Identity for Counting {
+    fn public(&self) -> PublicKey {
+        self.0.public()
+    }
+
+    fn dh(&self, peer: &PublicKey) -> Result<[u8; 32], crate::crypto::LowOrder> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.dh(peer)
+    }
+}
+
+#[test]
+fn guesses_at_a_key_cost_bounded_work() {
+    let Side { key, mut peers, .. } = side(51, "alice");
+    let key = Counting(key, AtomicU32::new(0));
+    let name = "eve".parse().unwrap();
+    for n in 0..10_000u32 {
+        // Ten seconds, a guess every millisecond, each in another stranger's name.
+        let env = Env { now: Instant::from_millis(u64::from(n)), identity: &key };
+        let stranger = Keypair::<RustCrypto>::new(SecretKey::from_bytes([(n % 250) as u8; 32]));
+        let from = PeerInfo { id: PeerId(n + 1), key: stranger.public(), name };
+        let e = n.to_be_bytes();
+        let mut unit = [&[step::KK_1][..], &e, &e, &[9; 76]].concat();
+        let mut incoming = peers.receive(&from, Unit::Handshake, &mut unit, &env);
+        assert!(peers.next(&mut incoming).is_none());
+    }
+    // Two for each guess: eight at once, and eight in each second.
+    let used = key.1.load(Ordering::Relaxed);
+    assert!((100..200).contains(&used), "{used} times");
 }

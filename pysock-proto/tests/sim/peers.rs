@@ -5,7 +5,7 @@ use super::{C, End, Setup, agree, keypair};
 use pysock_proto::{
     CloseReason, Env, Ephemeral, Event, Instant, Kind, Limits, PeerError, PeerId, PeerInfo,
     PublicKey, Unit,
-    peer::{Acquaintance, FixedPeers, PeerEvent},
+    peer::{Acquaintance, FixedPeers, PeerEvent, PeerVerify},
 };
 
 /// A unit on its way: from which client, to which, and what it is.
@@ -53,6 +53,9 @@ pub struct Client {
     /// Whether it answers greetings, and accepts keys.
     pub answers: bool,
     pub accepts: bool,
+    /// Whether a person is asked about keys, and what about.
+    pub hesitates: bool,
+    undecided: Option<PeerVerify>,
     /// Whether it grants wishes for new handshakes.
     pub renews: bool,
 }
@@ -91,6 +94,8 @@ impl Client {
             ephemerals: vec![],
             answers: true,
             accepts: true,
+            hesitates: false,
+            undecided: None,
             renews: true,
         }
     }
@@ -152,7 +157,10 @@ impl Client {
             PeerEvent::Verify(verify) => {
                 let key = *verify.key();
                 let env = Env { now: env_now, identity: &self.end.key };
-                if self.accepts {
+                if self.hesitates {
+                    self.peers.hold_verify(&verify, env_now.after_millis(100_000), &env);
+                    self.undecided = Some(verify);
+                } else if self.accepts {
                     self.peers.accept(verify, &env).unwrap();
                 } else {
                     self.peers.deny(verify, pysock_proto::PeerRefusal::NotTrusted, &env);
@@ -191,6 +199,16 @@ impl Client {
             other => Heard::Stream(format!("{other:?}")),
         };
         self.heard.push((from, heard));
+    }
+
+    /// The person has decided about the key.
+    pub fn decide(&mut self, yes: bool) {
+        let verify = self.undecided.take().expect("a question");
+        let env = Env { now: self.end.now, identity: &self.end.key };
+        match yes {
+            true => self.peers.accept(verify, &env).unwrap(),
+            false => self.peers.deny(verify, pysock_proto::PeerRefusal::NotTrusted, &env),
+        }
     }
 
     /// Everything heard since the last call.

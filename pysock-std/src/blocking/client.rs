@@ -27,7 +27,7 @@ pub struct ClientBuilder {
 #[derive(Debug)]
 pub struct Client {
     // Dropped first, which begins the farewell that the other then waits for.
-    inner: client::Client,
+    pub(super) inner: client::Client,
     farewell: Farewell,
 }
 
@@ -173,6 +173,13 @@ impl ClientBuilder {
         ClientBuilder { inner: self.inner.timeout(timeout) }
     }
 
+    /// Asks `ask` about another client of which nothing is known, if the configuration says `peers: ask`. It may take
+    /// its time, as it runs on a thread of its own.
+    #[must_use]
+    pub fn ask_peer(self, ask: impl Fn(&Name, &PublicKey) -> bool + Send + Sync + 'static) -> Self {
+        ClientBuilder { inner: self.inner.ask_peer(ask) }
+    }
+
     /// Asks `ask` about a server of which nothing is known, if the configuration says `trust: ask`.
     #[must_use]
     pub fn ask(self, ask: impl Fn(&str, &PublicKey) -> bool + Send + Sync + 'static) -> Self {
@@ -210,6 +217,11 @@ fn no_thread(started: std::io::Result<()>) -> Result<(), Error> {
 }
 
 impl Channel {
+    /// Its name.
+    pub fn name(&self) -> &ChannelName {
+        self.inner.name()
+    }
+
     waiting! {
         /// Sends to the server. Waits while the queue is full, and through a reconnect.
         ///

@@ -24,12 +24,14 @@
 //! the asynchronous types, too.
 
 mod client;
+mod peers;
 mod runtime;
 mod server;
 
 use std::{fmt, ops::Deref, time::Duration};
 
 pub use client::{Channel as ClientChannel, Client, ClientBuilder};
+pub use peers::{PeerListener, PeerNews};
 use runtime::wait;
 pub use server::{Channel as ServerChannel, Server, ServerBuilder};
 
@@ -79,15 +81,10 @@ macro_rules! waiting {
     )+};
 }
 
-/// Declares how a channel is listened to.
+/// Declares how messages are listened to.
 macro_rules! listening {
-    ($channel:ident, $over:literal) => {
-        impl $channel {
-            /// Its name.
-            pub fn name(&self) -> &ChannelName {
-                self.inner.name()
-            }
-
+    ($listener:ident, $over:literal) => {
+        impl $listener {
             #[doc = concat!("Waits for the next message. `None`: ", $over, ".")]
             pub fn listen(&mut self) -> Option<Message> {
                 wait(self.inner.listen()).map(Message)
@@ -108,16 +105,16 @@ macro_rules! listening {
         }
 
         #[doc = concat!("Every message as it comes, until ", $over, ".")]
-        impl<'c> IntoIterator for &'c mut $channel {
+        impl<'c> IntoIterator for &'c mut $listener {
             type Item = Message;
-            type IntoIter = Messages<'c, $channel>;
+            type IntoIter = Messages<'c, $listener>;
 
             fn into_iter(self) -> Self::IntoIter {
                 Messages(self)
             }
         }
 
-        impl Iterator for Messages<'_, $channel> {
+        impl Iterator for Messages<'_, $listener> {
             type Item = Message;
 
             fn next(&mut self) -> Option<Message> {
@@ -128,7 +125,7 @@ macro_rules! listening {
 }
 use {listening, waiting};
 
-/// The messages of a channel, one after the other. Waits for each.
+/// The messages of a listener, one after the other. Waits for each.
 #[derive(Debug)]
 pub struct Messages<'c, C>(&'c mut C);
 

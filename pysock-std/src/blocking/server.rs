@@ -159,6 +159,11 @@ fn no_thread(started: std::io::Result<()>) -> Result<(), Error> {
 }
 
 impl Channel {
+    /// Its name.
+    pub fn name(&self) -> &ChannelName {
+        self.inner.name()
+    }
+
     waiting! {
         /// As [`Server::send`] on this channel.
         ///

@@ -31,7 +31,7 @@ impl Sending {
         }
         loop {
             let Some(handshake) = outbox.lock().handshakes.pop() else { return Filled::All };
-            if let Err(handshake) = self.relay(handshake, conn, tx, outbox.epoch()) {
+            if let Err(handshake) = self.relay(handshake, conn, tx) {
                 outbox.lock().handshakes.put_back(handshake);
                 return Filled::Full;
             }
@@ -51,7 +51,7 @@ impl Sending {
                 return Turn { moved, filled: Filled::All };
             };
             let cost = record_cost(&record);
-            if let Err(record) = self.relay(record, conn, tx, outbox.epoch()) {
+            if let Err(record) = self.relay(record, conn, tx) {
                 outbox.lock().records.push_front(record);
                 return Turn { moved, filled: Filled::Full };
             }
@@ -66,18 +66,10 @@ impl Sending {
         unit: Sealed,
         conn: &mut Connection<C>,
         tx: &mut TxBuf<Vec<u8>>,
-        epoch: u64,
     ) -> Result<(), Sealed> {
-        // Peers have other numbers now.
-        if unit.epoch != epoch {
-            unit.fail(Failure::Gone);
-            return Ok(());
-        }
-        let announced = match &unit.from {
-            Some(peer) => Direct { conn, tx, announced: &mut self.announced }.announce(peer),
-            None => Ok(()),
-        };
-        match announced.and_then(|()| conn.relay(&mut tx.lend(), unit.peer, unit.unit, &unit.bytes))
+        let announced = Direct { conn, tx, announced: &mut self.announced }.announce(&unit.from);
+        match announced
+            .and_then(|()| conn.relay(&mut tx.lend(), unit.from.id, unit.unit, &unit.bytes))
         {
             Ok(()) => {}
             Err(SendError::Full(_)) => return Err(unit),

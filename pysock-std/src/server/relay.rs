@@ -89,11 +89,9 @@ impl Hub {
             }
         };
         let sealed = Sealed {
-            peer: session.peer.id,
+            from: session.peer.clone(),
             unit,
             bytes,
-            from: Some(session.peer.clone()),
-            epoch: 0,
             report: Report::Sealer(Arc::downgrade(&session.outbox), peer),
         };
         match unit {

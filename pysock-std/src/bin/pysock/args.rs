@@ -1,14 +1,17 @@
 //! The command line.
 
+mod parse;
+mod way;
+
 use std::path::PathBuf;
 
-use clap::{ArgAction, ArgGroup, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+pub(crate) use parse::Address;
+use parse::{address, client, seconds};
 use pysock_std::proto::{ChannelName, Name, PublicKey};
+pub(crate) use way::{Way, Words};
 
 use crate::exit::CODES;
-
-/// The port of a server unless another one is given.
-const PORT: u16 = 1234;
 
 /// Encrypted messages between named programs, through one server.
 ///
@@ -66,32 +69,63 @@ Examples:
   pysock serve --listen 0.0.0.0:1234 --channel test --channel house/kitchen --json
   pysock serve --config server.yaml --channel echo --echo")]
     Serve(Serve),
-    /// Print the messages on a channel, until Ctrl-C
+    /// Print what other clients send end to end, and the messages on a channel, until Ctrl-C
     #[command(after_help = "\
-Examples:
-  pysock listen test --server example.org:1234 --name kitchen
-  pysock listen test --count 1 --json
-  pysock listen test --count 1 --raw > photos.tar
-  pysock listen test --config answerer.yaml --reply pong")]
-    Listen(Listen),
-    /// Send a message to the server, a client, or all clients on a channel
-    #[command(after_help = "\
-The server can read what passes through it. It is done when the server has confirmed that it got everything.
+What is marked [end to end] its sender has sealed for this program alone, and has proven its key. Of
+a message on a channel the server says who sent it.
 
 Examples:
+  pysock listen --name kitchen
+  pysock listen test --server example.org:1234 --name kitchen
+  pysock listen test --count 1 --json
+  pysock listen --count 1 --raw > photos.tar
+  pysock listen test --config answerer.yaml --reply pong")]
+    Listen(Listen),
+    /// Send a message: end to end to another client, or through a channel, which the server can read
+    #[command(
+        override_usage = "\
+pysock send --to <NAME|KEY> [DATA]                  end to end: nobody on the way can read it
+       pysock send <CHANNEL> [DATA]                        to the server
+       pysock send --channel <CHANNEL> --all [DATA]        to all on a channel: the server can read it
+       pysock send --channel <CHANNEL> --to <NAME> [DATA]  to a client: the server can read it",
+        after_help = "\
+End to end, the key of the other client has to be the pinned one; about a new one `peers` in the
+configuration decides. It is done when that client has confirmed that it got everything. Through a
+channel, the server can read and change what it passes on, and confirms alone.
+
+Examples:
+  pysock send --to kitchen 'the soup is ready'
+  tar c photos | pysock send --to attic               (there: pysock listen --count 1 --raw)
   pysock send test 'Hello, World!'
-  pysock send test --to kitchen 'the soup is ready'
-  tar c photos | pysock send test --to attic -    (there: pysock listen test --count 1 --raw)")]
+  pysock send --channel test --to kitchen 'the server may read this'"
+    )]
     Send(Send),
-    /// Ask the server or a client, and print the reply
-    #[command(after_help = "\
+    /// Ask another client, end to end, or the server, and print the reply
+    #[command(
+        override_usage = "\
+pysock request --to <NAME|KEY> [DATA]                  end to end: nobody on the way can read it
+       pysock request <CHANNEL> [DATA]                        asks the server
+       pysock request --channel <CHANNEL> --to <NAME> [DATA]  asks a client: the server can read it",
+        after_help = "\
 On a terminal the reply's control characters are escaped; into a pipe or file it goes as it is.
 
 Examples:
+  pysock request --to kitchen --timeout 3 'how warm?'
   pysock request test ping
-  pysock request test --to kitchen --timeout 3 'how warm?'
-  pysock request test --json - < question.bin")]
+  pysock request --channel test --to kitchen 'the server may read this'
+  pysock request test --json - < question.bin"
+    )]
     Request(Request),
+    /// Talk with another client, end to end, line by line
+    #[command(after_help = "\
+Either side may start first. Every line typed is sent; /quit, the end of input or Ctrl-C leaves. Both
+fingerprints are shown, to be compared by voice or in person.
+
+Examples:
+  pysock chat swat
+  pysock chat swat example.org:1234 --name shikhar
+  pysock chat swat --config shikhar.yaml")]
+    Chat(Chat),
     /// Show who is connected
     #[command(after_help = "\
 Examples:
@@ -197,11 +231,12 @@ pub(crate) struct To {
 
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Listen {
-    /// The channel
-    pub(crate) channel: ChannelName,
+    /// A channel to listen to; without one, only what is sent end to end
+    pub(crate) channel: Option<ChannelName>,
     #[command(flatten)]
     pub(crate) to: To,
-    /// Write what messages say as it is while it arrives, whatever their size; into a pipe or file only
+    /// Write what messages say as it is while it arrives, whatever their size; into a pipe or file only. With a
+    /// channel, only what comes through that
     #[arg(long, conflicts_with_all = ["json", "echo", "reply"])]
     pub(crate) raw: bool,
     /// Stop after so many messages
@@ -212,18 +247,11 @@ pub(crate) struct Listen {
 }
 
 #[derive(ClapArgs, Debug)]
-#[command(group = ArgGroup::new("receiver").multiple(false))]
 pub(crate) struct Send {
-    /// The channel
-    pub(crate) channel: ChannelName,
-    /// What to send; `-` or a pipe reads stdin
-    #[arg(allow_negative_numbers = true)]
-    pub(crate) data: Option<String>,
-    /// Send to this client instead of the server
-    #[arg(long, value_name = "NAME|KEY", value_parser = client, group = "receiver")]
-    pub(crate) to: Option<String>,
-    /// Send to every other client on the channel
-    #[arg(long, group = "receiver")]
+    #[command(flatten)]
+    pub(crate) words: Words,
+    /// Send to every other client on the channel; the server can read it
+    #[arg(long, conflicts_with = "to")]
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) server: To,
@@ -231,19 +259,25 @@ pub(crate) struct Send {
 
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Request {
-    /// The channel
-    pub(crate) channel: ChannelName,
-    /// What to ask; `-` or a pipe reads stdin
-    #[arg(allow_negative_numbers = true)]
-    pub(crate) data: Option<String>,
-    /// Ask this client instead of the server
-    #[arg(long, value_name = "NAME|KEY", value_parser = client)]
-    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) words: Words,
     /// How long to wait for the reply
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: std::time::Duration,
     #[command(flatten)]
     pub(crate) server: To,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Chat {
+    /// Whom to talk with
+    #[arg(value_name = "NAME|KEY", value_parser = client)]
+    pub(crate) with: String,
+    /// The server, as with --server
+    #[arg(value_name = "HOST:PORT", value_parser = address, conflicts_with = "server")]
+    pub(crate) address: Option<Address>,
+    #[command(flatten)]
+    pub(crate) to: To,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -338,56 +372,6 @@ pub(crate) struct Peer {
     pub(crate) key: PublicKey,
 }
 
-/// A host and a port.
-#[derive(Clone, Debug)]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    /// `None`: the usual one.
-    pub(crate) port: Option<u16>,
-}
-
-impl Address {
-    pub(crate) fn port_or_default(&self) -> u16 {
-        self.port.unwrap_or(PORT)
-    }
-}
-
-/// Reads `host:port`, `[v6]:port`, or a host alone.
-fn address(text: &str) -> Result<Address, String> {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let wrong = || "expected HOST:PORT, such as localhost:1234 or [::1]:1234".to_owned();
-    let port = port.map(|port| port.parse().map_err(|_| wrong())).transpose()?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || host.contains(|c: char| c.is_control() || " []/".contains(c)) {
-        return Err(wrong());
-    }
-    Ok(Address { host: host.to_owned(), port })
-}
-
-/// Checks that a text is a client's name or key.
-fn client(text: &str) -> Result<String, String> {
-    let name: Result<Name, _> = text.parse();
-    match name {
-        Err(_) if text.parse::<PublicKey>().is_ok() => Ok(text.to_owned()),
-        Err(wrong) => Err(format!("neither a client's name nor its key pysock1…: {wrong}")),
-        Ok(_) => Ok(text.to_owned()),
-    }
-}
-
-/// Reads a number of seconds, such as 10 or 0.5.
-fn seconds(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || "expected a number of seconds from 0.001 to 1000000".to_owned();
-    let seconds: f64 = text.parse().map_err(|_| wrong())?;
-    if (0.001..=1e6).contains(&seconds) {
-        Ok(std::time::Duration::from_secs_f64(seconds))
-    } else {
-        Err(wrong())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -397,18 +381,5 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn addresses_are_hosts_with_or_without_a_port() {
-        let read = |text| address(text).map(|a| (a.host, a.port));
-        assert_eq!(read("localhost:1234"), Ok(("localhost".into(), Some(1234))));
-        assert_eq!(read("localhost"), Ok(("localhost".into(), None)));
-        assert_eq!(read("[::1]:7"), Ok(("::1".into(), Some(7))));
-        assert_eq!(read("[::1]"), Ok(("::1".into(), None)));
-        assert_eq!(read("::1"), Ok(("::1".into(), None)));
-        for wrong in ["", ":1", "a:b", "a:70000", "a b:1", "\u{1b}[1m:1"] {
-            assert!(address(wrong).is_err(), "{wrong:?}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use pysock_std::Error;
+use pysock_std::{Error, proto::PeerError};
 
 /// Exit codes. They are part of the interface, and `pysock --help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,13 +55,23 @@ impl Stop {
 }
 
 /// What scripts need to know about an error.
-fn exit_of(error: &Error) -> Exit {
+pub(crate) fn exit_of(error: &Error) -> Exit {
     match error {
         Error::ServerKeyChanged { .. }
         | Error::UnknownServer { .. }
         | Error::PeerKeyChanged { .. }
         | Error::UnknownPeer { .. }
+        | Error::KeySwapped { .. }
         | Error::Refused { .. } => Exit::Refused,
+        Error::Peer { source, .. } => match source {
+            PeerError::Refused(why) if !why.is_temporary() => Exit::Refused,
+            PeerError::NeedXx
+            | PeerError::Handshake
+            | PeerError::Name
+            | PeerError::Protocol(..)
+            | PeerError::Own => Exit::Refused,
+            _ => Exit::Undelivered,
+        },
         Error::Handshake { .. } | Error::Closed(_) if !error.is_temporary() => Exit::Refused,
         Error::Connect { .. }
         | Error::Timeout { .. }

@@ -8,11 +8,12 @@ use std::{
 use pysock_std::{
     Client, Error,
     config::{ClientConfig, Trust},
-    proto::PublicKey,
+    proto::{Name, PublicKey},
 };
 
 use crate::{
     args::{Global, To},
+    ask,
     exit::{Exit, Stop},
     log,
     print::{fingerprint, tell},
@@ -39,8 +40,18 @@ pub(crate) enum Stay {
     Reconnect,
 }
 
-/// Connects as the command line and the configuration say.
+/// Connects as the command line and the configuration say. About other clients the person at the terminal is asked.
 pub(crate) async fn connect(global: &Global, to: &To, stay: Stay) -> Result<Client, Stop> {
+    connect_asking(global, to, stay, ask::at_terminal).await
+}
+
+/// As [`connect`]; `ask` decides about other clients, if the configuration says so. It gets the own key, too.
+pub(crate) async fn connect_asking(
+    global: &Global,
+    to: &To,
+    stay: Stay,
+    ask_peer: impl Fn(&PublicKey, &Name, &PublicKey) -> bool + Clone + Send + Sync + 'static,
+) -> Result<Client, Stop> {
     let path = config_path(global);
     let existed = path.exists();
     let mut config = ClientConfig::load(&path).map_err(Error::from)?;
@@ -55,11 +66,16 @@ pub(crate) async fn connect(global: &Global, to: &To, stay: Stay) -> Result<Clie
     }
     config.reconnect &= stay == Stay::Reconnect;
     let ask = config.trust == Trust::Ask;
-    match Client::from_config(config.clone()).start().await {
+    let own = config.public_key();
+    let builder = |config| {
+        let ask_peer = ask_peer.clone();
+        Client::from_config(config).ask_peer(move |name, key| ask_peer(&own, name, key))
+    };
+    match builder(config.clone()).start().await {
         Err(Error::UnknownServer { address, key }) if ask => {
             // Asked while nothing is connected: people take longer than a handshake may.
             confirm(&address, &key)?;
-            let builder = Client::from_config(config).ask(move |_, offered| *offered == *key);
+            let builder = builder(config).ask(move |_, offered| *offered == *key);
             Ok(builder.start().await?)
         }
         connected => Ok(connected?),

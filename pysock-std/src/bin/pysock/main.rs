@@ -5,6 +5,8 @@
 #![allow(clippy::print_stderr, reason = "a program for the command line talks to people")]
 
 mod args;
+mod ask;
+mod chat;
 mod exit;
 mod fingerprint;
 mod input;
@@ -13,6 +15,7 @@ mod keys;
 mod known;
 mod listen;
 mod local;
+mod news;
 mod peers;
 mod print;
 mod raw;
@@ -56,6 +59,7 @@ fn run(args: args::Args) -> Result<(), Stop> {
         Command::Listen(options) => wait(listen::listen(&global, options)),
         Command::Send(options) => wait(send::send(&global, options)),
         Command::Request(options) => wait(request::request(&global, options)),
+        Command::Chat(options) => wait(chat::chat(&global, options)),
         Command::Clients(options) => wait(request::clients(&global, &options)),
         Command::Peers(options) => wait(peers::peers(&global, options)),
     }

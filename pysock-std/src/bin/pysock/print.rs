@@ -93,8 +93,10 @@ pub(crate) fn fingerprint(key: &PublicKey) -> Fingerprint {
 
 fn object(message: &Message) -> Value {
     let sender = message.sender();
+    let proven = sender.is_proven();
     let mut object = json!({
-        "channel": message.channel().as_str(),
+        "channel": (!proven).then(|| message.channel().as_str()),
+        "end_to_end": proven,
         "sender": sender.name().map(|name| name.as_str()),
         "server": sender.is_server(),
         "key": sender.key().to_string(),
@@ -117,8 +119,18 @@ pub(crate) fn message(message: &Message, json: bool) -> Result<(), Stop> {
         if json {
             return out_json(&object(message));
         }
-        let data = line(message.data());
-        out_line(&format!("[{}] {}: {data}", message.channel(), message.sender()))
+        let (sender, data) = (message.sender(), line(message.data()));
+        // No channel can be called like this: names have no spaces.
+        let way = if sender.is_proven() { "end to end" } else { message.channel().as_str() };
+        out_line(&format!("[{way}] {sender}: {data}"))
+    })
+}
+
+/// Shows a line of a chat on stdout, under the name that the person here has given the other one.
+pub(crate) fn chat(name: &str, message: &Message, json: bool) -> Result<(), Stop> {
+    tokio::task::block_in_place(|| match json {
+        true => out_json(&object(message)),
+        false => out_line(&format!("{name}: {}", line(message.data()))),
     })
 }
 

@@ -2,7 +2,10 @@
 
 use std::io::IsTerminal;
 
-use pysock_std::PrefixMessage;
+use pysock_std::{
+    PrefixMessage,
+    client::{PeerPrefixListener, PrefixChannel},
+};
 
 use crate::{
     args::{Global, Listen},
@@ -11,6 +14,21 @@ use crate::{
     print::{self, tell},
     status::{Ending, tell_status},
 };
+
+/// Where messages come from. Not both at once: in a file nothing would tell them apart.
+enum From {
+    Channel(PrefixChannel),
+    Peers(PeerPrefixListener),
+}
+
+impl From {
+    async fn listen(&mut self) -> Option<PrefixMessage> {
+        match self {
+            From::Channel(channel) => channel.listen().await,
+            From::Peers(peers) => peers.listen().await,
+        }
+    }
+}
 
 pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop> {
     if std::io::stdout().is_terminal() {
@@ -21,15 +39,20 @@ pub(crate) async fn listen(global: &Global, options: Listen) -> Result<(), Stop>
     let mut ending = Ending::new()?;
     let client = join::connect(global, &options.to, Stay::Reconnect).await?;
     let mut status = client.status();
-    let mut channel = match client.create_prefix_channel(options.channel.as_str()).await {
-        Ok(channel) => channel,
+    let opened = match &options.channel {
+        Some(name) => client.create_prefix_channel(name.as_str()).await.map(From::Channel),
+        None => client.listen_peer_prefixes().map(From::Peers),
+    };
+    let mut from = match opened {
+        Ok(from) => from,
         Err(error) => return Err(join::give_up(client, error, "the server").await),
     };
-    tell(&format!("{} is listening on {}", client.name(), options.channel));
+    let place = options.channel.map(|channel| format!(" on {channel}")).unwrap_or_default();
+    tell(&format!("{} is listening{place}", client.name()));
     let mut left = options.count;
     while left != Some(0) {
         tokio::select! {
-            message = channel.listen() => {
+            message = from.listen() => {
                 let Some(message) = message else { return Ok(client.close().await?) };
                 tokio::select! {
                     written = write(message) => written?,

@@ -4,7 +4,7 @@ use pysock_std::{Client, Error, Message, Target};
 use serde_json::json;
 
 use crate::{
-    args::{Global, Request, To},
+    args::{Global, Request, To, Way},
     exit::{Exit, Stop},
     input::Input,
     join::{self, Stay},
@@ -15,10 +15,11 @@ use crate::{
 const LONGEST: usize = 16 << 20;
 
 pub(crate) async fn request(global: &Global, options: Request) -> Result<(), Stop> {
-    let mut input = Input::of(options.data)?;
-    let (target, to) = match options.to {
-        Some(client) => (client.as_str().into(), client),
-        None => (Target::SERVER, "the server".to_owned()),
+    let (way, data) = options.words.split()?;
+    let mut input = Input::of(data)?;
+    let to = match &way {
+        Way::EndToEnd(client) | Way::Channel(_, Some(client)) => client.clone(),
+        Way::Channel(_, None) => "the server".to_owned(),
     };
     let client = join::connect(global, &options.server, Stay::Once).await?;
     let question = input.next(LONGEST).await?;
@@ -29,8 +30,7 @@ pub(crate) async fn request(global: &Global, options: Request) -> Result<(), Sto
             format!("a request has to be shorter than {limit} MiB; `pysock send` takes more"),
         ));
     }
-    let asked = ask(&client, options.channel.as_str(), target, question.into(), options.timeout);
-    let reply = match asked.await {
+    let reply = match ask(&client, way, question.into(), options.timeout).await {
         Ok(reply) => reply,
         Err(error) => return Err(join::give_up(client, error, &to).await),
     };
@@ -42,15 +42,21 @@ pub(crate) async fn request(global: &Global, options: Request) -> Result<(), Sto
 
 async fn ask(
     client: &Client,
-    name: &str,
-    target: Target,
+    way: Way,
     question: pysock_std::Data,
     timeout: std::time::Duration,
 ) -> Result<Message, Error> {
-    let mut channel = client.create_channel(name).await?;
+    let (name, to) = match way {
+        Way::EndToEnd(peer) => {
+            return client.request_client_within(timeout, peer.as_str(), question).await;
+        }
+        Way::Channel(name, to) => (name, to),
+    };
+    let target = to.map_or(Target::SERVER, |client| client.as_str().into());
+    let mut channel = client.create_channel(name.as_str()).await?;
     // What others send on the channel must not pile up before the reply.
     let others = tokio::spawn(async move { while channel.listen().await.is_some() {} });
-    let reply = client.request_within(timeout, name, target, question).await;
+    let reply = client.request_within(timeout, name.as_str(), target, question).await;
     others.abort();
     reply
 }

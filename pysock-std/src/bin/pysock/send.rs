@@ -2,11 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 
-use pysock_std::{Client, Data, Error, StreamWriter, Target};
+use pysock_std::{Client, Data, Error, StreamWriter, Target, proto::ChannelName};
 
 use crate::{
-    args::{Global, Send},
-    exit::Stop,
+    args::{Global, Send, Way},
+    exit::{Exit, Stop},
     input::Input,
     join::{self, Stay},
     print::tell,
@@ -15,33 +15,52 @@ use crate::{
 /// What is not longer is sent in one piece, in bytes; what is longer is streamed in pieces of this size.
 const PIECE: usize = 64 << 10;
 
-/// Who gets the message.
+/// Who gets the message, and how.
 enum Receiver {
-    One(Target),
-    All,
+    /// End to end.
+    Peer(Target),
+    /// On a channel, which the server can read; to everyone there without a target.
+    Channel(ChannelName, Option<Target>),
 }
 
 pub(crate) async fn send(global: &Global, options: Send) -> Result<(), Stop> {
-    let mut input = Input::of(options.data)?;
-    let (receiver, to) = match options.to {
-        Some(client) => (Receiver::One(client.as_str().into()), client),
-        None if options.all => (Receiver::All, "everyone".to_owned()),
-        None => (Receiver::One(Target::SERVER), "the server".to_owned()),
+    let (way, data) = options.words.split()?;
+    let (receiver, to) = match way {
+        Way::EndToEnd(_) if options.all => return Err(Stop::usage("--all goes to a channel")),
+        Way::EndToEnd(client) => (Receiver::Peer(client.as_str().into()), client),
+        Way::Channel(name, _) if options.all => (Receiver::Channel(name, None), "everyone".into()),
+        Way::Channel(name, Some(client)) => {
+            (Receiver::Channel(name, Some(client.as_str().into())), client)
+        }
+        Way::Channel(name, None) => {
+            (Receiver::Channel(name, Some(Target::SERVER)), "the server".into())
+        }
     };
+    let mut input = Input::of(data)?;
+    let end_to_end = matches!(receiver, Receiver::Peer(_));
     let client = join::connect(global, &options.server, Stay::Once).await?;
-    let channel = options.channel.as_str();
-    let sent = match deliver(&client, channel, receiver, &mut input).await {
+    let sent = match deliver(&client, receiver, &mut input).await {
         Ok(sent) => sent,
         Err(Trouble::Here(stop)) => return Err(stop),
         Err(Trouble::There(error)) => return Err(join::give_up(client, error, &to).await),
     };
-    client.close().await.map_err(|error| join::named(error, &to))?;
+    client.close().await.map_err(|error| match error {
+        // Be it the server or the other client that keeps silent.
+        Error::Disconnected if end_to_end => Stop::new(
+            Exit::Undelivered,
+            format!("{to} has not confirmed it; whether it got everything is unknown"),
+        ),
+        error => join::named(error, &to),
+    })?;
     if global.json {
-        crate::print::out_json(&serde_json::json!({ "sent": sent, "to": to }))
-    } else {
-        tell(&format!("sent {sent} bytes to {to}; the server has confirmed it"));
-        Ok(())
+        let report = serde_json::json!({ "sent": sent, "to": to, "end_to_end": end_to_end });
+        return crate::print::out_json(&report);
     }
+    tell(&match end_to_end {
+        true => format!("sent {sent} bytes to {to}, end to end; it has confirmed them"),
+        false => format!("sent {sent} bytes to {to}; the server has confirmed it"),
+    });
+    Ok(())
 }
 
 /// Which side has failed.
@@ -63,10 +82,30 @@ impl From<Error> for Trouble {
 }
 
 /// Sends all of `input`, and returns how many bytes that were.
-async fn deliver(
+async fn deliver(client: &Client, to: Receiver, input: &mut Input) -> Result<u64, Trouble> {
+    match to {
+        Receiver::Peer(peer) => to_peer(client, peer, input).await,
+        Receiver::Channel(name, target) => on_channel(client, name.as_str(), target, input).await,
+    }
+}
+
+async fn to_peer(client: &Client, peer: Target, input: &mut Input) -> Result<u64, Trouble> {
+    // Before anything is read: whoever waits for input should know that it has somewhere to go.
+    let peer = client.handshake(peer).await?.key;
+    let first = input.next(PIECE).await?;
+    if first.len() < PIECE {
+        let bytes = first.len() as u64;
+        client.send_to_client(peer, first).await?;
+        return Ok(bytes);
+    }
+    let writer = client.stream_to_client(peer, None).await?;
+    stream(writer, first.into(), input).await
+}
+
+async fn on_channel(
     client: &Client,
     name: &str,
-    receiver: Receiver,
+    target: Option<Target>,
     input: &mut Input,
 ) -> Result<u64, Trouble> {
     let channel = client.create_channel(name).await?;
@@ -75,15 +114,15 @@ async fn deliver(
         // Nobody listens here: what others send on the channel must not pile up.
         drop(channel);
         let bytes = first.len() as u64;
-        match receiver {
-            Receiver::One(target) => client.send_to(name, target, first).await?,
-            Receiver::All => client.publish(name, first).await?,
+        match target {
+            Some(target) => client.send_to(name, target, first).await?,
+            None => client.publish(name, first).await?,
         }
         return Ok(bytes);
     }
-    let writer = match receiver {
-        Receiver::One(target) => channel.stream_to(target, None).await?,
-        Receiver::All => channel.publish_stream(None).await?,
+    let writer = match target {
+        Some(target) => channel.stream_to(target, None).await?,
+        None => channel.publish_stream(None).await?,
     };
     drop(channel);
     stream(writer, first.into(), input).await

@@ -261,15 +261,12 @@ impl Shared {
     }
 
     /// Somebody was turned away: the program hears why.
-    async fn turned_away(self: &Arc<Self>, peer: PeerInfo, why: Why) {
+    fn turned_away(&self, peer: PeerInfo, why: Why) {
         let why = self.explain(&peer.name, why).to_string();
         tracing::warn!(peer = %peer.name, key = %peer.key, %why, "turned away");
-        if let Some(sink) = self.book.sink()
-            && let crate::link::Verdict::Wait(wait) =
-                sink.report(PeerNews::TurnedAway { peer, why })
-        {
-            // Nothing of the connection waits for a program that does not listen; this news may be lost.
-            let _ = tokio::time::timeout(FIRST_SEARCH, wait).await;
+        if let Some(sink) = self.book.sink() {
+            // Whoever knocks without end must not fill the queue.
+            sink.mention(PeerNews::TurnedAway { peer, why });
         }
     }
 

@@ -94,7 +94,11 @@ impl PeerTask {
         bytes: &mut [u8],
         env: &Env<'_>,
     ) -> Verdict {
-        let Some(peer) = self.shared.announced_peer(from) else { return Verdict::Go };
+        let Some(mut peer) = self.shared.announced_peer(from) else { return Verdict::Go };
+        if let (Unit::Record, Some(entry)) = (unit, self.shared.book.get(&peer.key)) {
+            // What it says, it says under the name it was accepted with, whatever the server calls it by now.
+            peer.name = entry.info().name;
+        }
         let mut waits: Vec<Wait> = Vec::new();
         let mut incoming = self.core.receive(&peer, unit, bytes, env);
         while let Some(event) = self.core.next(&mut incoming) {
@@ -147,8 +151,10 @@ impl PeerTask {
         }
         while let Some((key, event)) = self.core.poll(env.now) {
             let Some(peer) = self.peer(&key) else { continue };
-            // Only messages have to wait, and none come from here.
-            let _ = self.act(&peer, event, env);
+            if let Verdict::Wait(wait) = self.act(&peer, event, env) {
+                // News, not messages: nothing has to stop for them.
+                tokio::spawn(wait);
+            }
         }
         self.lanes.retain(|key, _| self.core.get(key).is_some());
         if self.flush(conn, tx, env) == Filled::Full {
@@ -342,7 +348,7 @@ impl PeerTask {
                 return self.tell(PeerNews::Unknown { to: *peer, messages });
             }
             PeerEvent::Closed(why) => {
-                self.lose_requests(&peer.key);
+                self.over(&peer.key);
                 self.fails(&peer.key, Why::Closed);
                 return self.tell(PeerNews::Closed { peer: *peer, why });
             }
@@ -354,6 +360,15 @@ impl PeerTask {
     fn fails(&self, key: &PublicKey, why: Why) {
         if let Some(entry) = self.shared.book.get(key) {
             entry.fails(why);
+        }
+    }
+
+    /// The session is over for good: what waits for it will not be sent.
+    fn over(&mut self, key: &PublicKey) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.reset();
+            lane.entry.requests.lose(|_| true);
+            lane.entry.outbox.give_up(Failure::Gone);
         }
     }
 
@@ -372,12 +387,18 @@ impl PeerTask {
             return;
         }
         tracing::debug!(peer = %peer.name, %why, "no session");
+        if matches!(why, PeerError::Protocol(..)) {
+            self.over(&peer.key);
+        }
         self.fails(&peer.key, Why::Peer(why));
     }
 
     /// Somebody wants a session.
     fn greeted(&mut self, peer: PeerInfo, greeting: Greeting, env: &Env<'_>) {
-        let known = self.core.get(&peer.key).is_some() || self.shared.is_member(&peer.key);
+        // Under another name than the one it was accepted with, it might be taken for somebody else.
+        let renamed = self.shared.book.get(&peer.key).is_some_and(|e| e.info().name != peer.name);
+        let known =
+            self.core.get(&peer.key).is_some() && !renamed || self.shared.is_member(&peer.key);
         if known && self.shared.book.entry(&peer).is_ok() {
             // It was accepted before, and only its owner can use this key.
             self.obey(Order::Answer(greeting), env);
@@ -403,18 +424,21 @@ impl PeerTask {
                     }
                 }
             };
-            shared.book.order(match allowed.and_then(|()| shared.book.enter(&peer)) {
-                Ok(()) => Order::Answer(greeting),
+            match allowed.and_then(|()| shared.book.enter(&peer)) {
+                Ok(()) => shared.book.order(Order::Answer(greeting)),
                 Err(why) => {
-                    shared.turned_away(peer, why).await;
-                    Order::Refuse(greeting, PeerRefusal::NotTrusted)
+                    // First of all the other side: a program that hears of it may end at once.
+                    shared.book.order(Order::Refuse(greeting, PeerRefusal::NotTrusted));
+                    shared.turned_away(peer, why);
                 }
-            });
+            }
         });
     }
 
     /// Somebody has proven a key.
     fn verify(&mut self, peer: PeerInfo, verify: PeerVerify, env: &Env<'_>) {
+        // As both it and the server say: the handshake has compared.
+        let peer = PeerInfo { name: *verify.name(), ..peer };
         if self.shared.is_member(&peer.key) && self.shared.book.entry(&peer).is_ok() {
             self.obey(Order::Accept(verify), env);
             return;
@@ -425,21 +449,27 @@ impl PeerTask {
         let shared = self.shared.clone();
         tokio::spawn(async move {
             let judged = shared.judge(peer.name, *verify.key()).await;
-            shared.book.order(match judged.and_then(|()| shared.book.enter(&peer)) {
-                Ok(()) => Order::Accept(verify),
+            match judged.and_then(|()| shared.book.enter(&peer)) {
+                Ok(()) => shared.book.order(Order::Accept(verify)),
                 Err(why) => {
+                    // As above.
+                    shared.book.order(Order::Deny(verify, PeerRefusal::NotTrusted));
                     if let Some(entry) = shared.book.get(&peer.key) {
                         entry.fails(why.clone());
                     }
-                    shared.turned_away(peer, why).await;
-                    Order::Deny(verify, PeerRefusal::NotTrusted)
+                    shared.turned_away(peer, why);
                 }
-            });
+            }
         });
     }
 
     fn opened(&mut self, peer: &PeerInfo, fresh: bool) -> Verdict {
-        let Ok(entry) = self.shared.book.entry(peer) else { return Verdict::Go };
+        let mut peer = *peer;
+        if let Some(entry) = self.shared.book.get(&peer.key) {
+            // Who that is was judged before; the server may have changed its mind since.
+            peer.name = entry.info().name;
+        }
+        let Ok(entry) = self.shared.book.entry(&peer) else { return Verdict::Go };
         if fresh {
             // Answers belong to the questions of one time.
             entry.requests.lose(|_| true);
@@ -452,7 +482,7 @@ impl PeerTask {
         });
         tracing::debug!(peer = %peer.name, fresh, "end-to-end session");
         entry.phase.send_replace(Phase::Open);
-        self.tell(PeerNews::Opened { peer: *peer, fresh })
+        self.tell(PeerNews::Opened { peer, fresh })
     }
 
     fn tell(&self, news: PeerNews) -> Verdict {
