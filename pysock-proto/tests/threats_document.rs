@@ -1,0 +1,115 @@
+//! `docs/THREATS.md` names the test behind each of its claims; here each of these is looked up in the sources of all
+//! crates.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Names of the functions marked as tests in a source file.
+fn tests_in(source: &str) -> BTreeSet<&str> {
+    let mut marked = false;
+    let mut names = BTreeSet::new();
+    for line in source.lines().map(str::trim) {
+        if line == "#[test]" || line == "#[tokio::test]" || line.starts_with("#[tokio::test(") {
+            marked = true;
+        } else if let Some(rest) = line.strip_prefix("async fn ").or(line.strip_prefix("fn ")) {
+            if let (true, Some((name, _))) = (marked, rest.split_once('(')) {
+                names.insert(name);
+            }
+            marked = false;
+        } else if line.starts_with("#[ignore") {
+            marked = false;
+        }
+    }
+    names
+}
+
+/// Everything in backticks that has a `::` in it.
+fn references(document: &str) -> Vec<&str> {
+    let mut outside = true;
+    let mut found = vec![];
+    for line in document.lines() {
+        if line.starts_with("```") {
+            outside = !outside;
+        } else if outside {
+            let quoted = line.split('`').skip(1).step_by(2);
+            found.extend(quoted.filter(|text| text.contains("::")));
+        }
+    }
+    found
+}
+
+/// Where `crate/file` is: `src/` is that of the crate, anything else is among its tests.
+fn file_of(root: &Path, place: &str) -> Option<PathBuf> {
+    let (krate, file) = place.split_once('/')?;
+    let folder = match krate {
+        "proto" | "std" | "embedded" => root.join(format!("pysock-{krate}")),
+        _ => return None,
+    };
+    let folder = if file.starts_with("src/") { folder } else { folder.join("tests") };
+    Some(folder.join(format!("{file}.rs")))
+}
+
+/// The references of a document that lead nowhere, and why.
+fn wrong(document: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut files = BTreeMap::new();
+    let mut wrong = vec![];
+    for reference in references(document) {
+        let (place, name) = reference.split_once("::").unwrap_or_default();
+        let source = files.entry(place).or_insert_with(|| read(place));
+        match source {
+            None => wrong.push(format!("{reference}: there is no such file")),
+            Some(source) if !tests_in(source).contains(name) => {
+                wrong.push(format!("{reference}: there is no such test in it, or it is ignored"));
+            }
+            Some(_) => {}
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_test_that_the_document_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let document = fs::read_to_string(root.join("docs/THREATS.md")).unwrap();
+    let read = |place: &str| fs::read_to_string(file_of(root, place)?).ok();
+    assert!(references(&document).len() > 100, "the references were not found");
+    assert_eq!(wrong(&document, read), Vec::<String>::new());
+}
+
+#[test]
+fn the_document_has_a_row_with_a_test_for_each_of_the_seventeen_holes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let document = fs::read_to_string(root.join("docs/THREATS.md")).unwrap();
+    let rows = |n: usize| {
+        let begin = format!("| {n} | ");
+        document.lines().filter(move |line| line.starts_with(&begin)).collect::<Vec<_>>()
+    };
+    for hole in 1..=17 {
+        let [row] = rows(hole)[..] else { panic!("hole {hole}: {} rows", rows(hole).len()) };
+        assert!(!references(row).is_empty(), "hole {hole} has no test");
+    }
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_found() {
+    let source = "#[test]\nfn there() {}\n\nfn helper() {}\n\
+        #[tokio::test(flavor = \"multi_thread\")]\nasync fn also_there() {}\n\
+        #[test]\n#[ignore]\nfn asleep() {}\n#[test]\n#[should_panic]\nfn panics() {}\n";
+    let read = |place: &str| (place == "proto/file").then(|| source.to_owned());
+    let good = "`proto/file::there`, `proto/file::also_there` and `proto/file::panics`";
+    assert_eq!(wrong(good, read), Vec::<String>::new());
+    for bad in
+        ["proto/file::helper", "proto/file::asleep", "proto/file::gone", "std/file::there", "a::b"]
+    {
+        let text = format!("a table | `proto/file::there`, `{bad}` |");
+        assert_eq!(wrong(&text, read).len(), 1, "{bad}");
+    }
+    let root = Path::new("/root");
+    let path = |place| file_of(root, place).map(|path| path.to_string_lossy().into_owned());
+    assert_eq!(path("std/relay").unwrap(), "/root/pysock-std/tests/relay.rs");
+    assert_eq!(path("proto/src/a/tests").unwrap(), "/root/pysock-proto/src/a/tests.rs");
+    assert_eq!(path("other/relay"), None);
+}
