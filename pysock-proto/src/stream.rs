@@ -241,6 +241,12 @@ impl Streams {
         Ok(())
     }
 
+    /// How many messages were sent to their end, and the receiver has not said that they are done.
+    pub(crate) fn unconfirmed(&self) -> u32 {
+        let ending = self.outbound.iter().filter(|slot| **slot == Outbound::Ending);
+        u32::try_from(ending.count()).unwrap_or(u32::MAX)
+    }
+
     // Receiving.
 
     /// How many messages have begun to arrive, are wanted, and not complete.

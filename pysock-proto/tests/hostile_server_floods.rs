@@ -54,7 +54,7 @@ fn calls_of_hundreds_of_strangers() {
                 undisturbed(&mut world, n);
             }
         }
-        assert!(answers < 50, "{answers} answers");
+        assert!(answers < 80, "{answers} answers");
         assert!(world.clients[B].peers.sessions().len() == 1);
         world.directory.truncate(3);
         world.collect(B);
@@ -97,7 +97,8 @@ fn records_of_no_session() {
             notices += world.collect(B).len();
         }
     }
-    assert!(notices <= 8, "{notices} notices");
+    // Eight for each of the two.
+    assert!(notices <= 16, "{notices} notices");
     assert!(world.is_open(A, B) && world.is_open(B, A));
     assert_eq!(world.clients[B].peers.dropped(), 5_000);
     undisturbed(&mut world, 7);
@@ -137,4 +138,17 @@ fn a_session_that_is_denied_again_and_again_is_renewed_at_a_steady_pace() {
     assert!((30..80).contains(&renewed), "{renewed} times");
     world.advance(60_000);
     world.heals(A, B);
+}
+
+#[test]
+fn who_guesses_without_end_holds_up_nobody_else() {
+    let mut world = World::new(3);
+    for n in 0..400 {
+        world.advance(25);
+        world.deliver(&call(A, 0x01, n, 80));
+        world.collect(B);
+    }
+    world.handshake(C, B, Acquaintance::Known);
+    world.run();
+    assert!(world.is_open(C, B) && world.is_open(B, C));
 }

@@ -112,6 +112,44 @@ fn a_large_message_that_a_break_cuts_off_is_lost_and_both_hear_of_it() {
 }
 
 #[test]
+fn a_large_message_that_is_cut_off_by_a_close_or_a_restart_is_reported() {
+    for (who, restarts) in [(A, false), (B, false), (B, true)] {
+        let mut world = World::new(2);
+        world.pair(A, B);
+        let peer = world.directory[B];
+        let stream = world.clients[A].with_peer(&peer, |to| {
+            let stream = to.begin(0, Kind::Message, Some(10)).unwrap();
+            assert_eq!(to.chunk(stream, b"12345"), Ok(5));
+            stream
+        });
+        world.run();
+        world.send(A, B, b"x");
+        world.run();
+        world.clients[A].with_peer(&peer, |to| {
+            assert_eq!(to.chunk(stream, b"67890"), Ok(5));
+            to.end(stream).unwrap();
+        });
+        // The rest is lost.
+        world.collect(A);
+        world.advance(1_000);
+        if restarts {
+            world.restart(B);
+            world.handshake(B, A, Acquaintance::Known);
+        } else {
+            let key = world.clients[1 - who].info.key;
+            let client = &mut world.clients[who];
+            let env = pysock_proto::Env { now: client.end.now, identity: &client.end.key };
+            client.peers.close(&key, pysock_proto::CloseReason::Done, &env);
+        }
+        world.run();
+        let (a, b) = (world.clients[A].take(), world.clients[B].take());
+        let told = |heard: &Heard| matches!(heard, Heard::Undelivered(1..) | Heard::Unknown(1..));
+        assert!(a.iter().any(told), "{who} {restarts}: {a:?}");
+        assert!(restarts || b.contains(&Heard::Lost(1)), "{who}: {b:?}");
+    }
+}
+
+#[test]
 fn a_client_that_restarts_remembers_nothing_and_that_is_said() {
     let mut world = World::new(2);
     world.pair(A, B);

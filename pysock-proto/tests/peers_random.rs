@@ -275,7 +275,8 @@ impl Game {
             | Heard::Verify(_)
             | Heard::Wanted
             | Heard::Patience
-            | Heard::Closed(_) => {}
+            | Heard::Closed(_)
+            | Heard::Unanswered => {}
             Heard::Failed(PeerError::Protocol(..) | PeerError::Own | PeerError::Name) => {
                 panic!("{at} of {from}: {heard:?}")
             }

@@ -139,16 +139,15 @@ impl Peer {
         let fresh = !resumed || unheard;
         self.continued = resumed && half.ours.continues && theirs.continues;
         if !resumed {
-            self.news.unknown = self.news.unknown.wrapping_add(self.counts.unknown());
+            self.forgotten();
             self.counts = Counts::default();
             (self.old, self.sent_before) = (None, 0);
         }
         if !self.continued {
-            if resumed {
-                // What has begun and will not end is as good as lost.
-                self.misses(self.streams.receiving());
+            match resumed {
+                true => self.cut_off(),
+                false => self.streams = Streams::default(),
             }
-            self.streams = Streams::default();
             self.news.reset = before;
         }
         self.is_called(half.peer.id);
@@ -252,6 +251,9 @@ impl Peer {
 
     /// Messages that the other side has begun never came.
     pub(super) fn misses(&mut self, n: u32) {
+        if n == 0 {
+            return;
+        }
         self.counts.received.missed = self.counts.received.missed.wrapping_add(n);
         self.news.lost = self.news.lost.saturating_add(n);
         self.due.received = true;
@@ -339,11 +341,26 @@ impl Peer {
 
     /// Closes as soon as that is written.
     pub(super) fn close(&mut self, why: CloseReason, until: Instant) {
-        if matches!(self.state, State::Open | State::Opening { .. } | State::Broken { .. }) {
-            let broken = matches!(self.state, State::Broken { .. });
-            self.due.close = Some(why);
-            (self.state, self.retry_at) = (State::Closing { broken }, until);
+        match self.state {
+            // Before it is accepted, this side says nothing.
+            State::Opening { .. } => {
+                self.ends();
+                self.due = Due::default();
+                self.news.over = Some(Over::Closed(why));
+            }
+            State::Open | State::Broken { .. } => {
+                self.cut_off();
+                self.due.close = Some(why);
+                (self.state, self.retry_at) = (State::Closing { broken: true }, until);
+            }
+            State::Closing { .. } | State::Over => {}
         }
+    }
+
+    /// Streams will not go on. What has begun to arrive and will not end is as good as lost.
+    fn cut_off(&mut self) {
+        self.misses(self.streams.receiving());
+        self.streams = Streams::default();
     }
 
     /// The other side has closed, or answered.
@@ -351,6 +368,7 @@ impl Peer {
         if !matches!(self.state, State::Closing { .. }) {
             self.due.close = Some(CloseReason::Answered);
         }
+        self.cut_off();
         self.ends();
         self.news.over = Some(Over::Closed(why));
     }
@@ -363,10 +381,17 @@ impl Peer {
         }
     }
 
+    /// Nobody will tell any more what became of these messages. Of a stream that was sent to its end, only its `Done` says
+    /// that it arrived.
+    fn forgotten(&mut self) {
+        let unconfirmed = self.counts.unknown().saturating_add(self.streams.unconfirmed());
+        self.news.unknown = self.news.unknown.saturating_add(unconfirmed);
+    }
+
     /// Nobody will tell any more what arrived.
     fn ends(&mut self) {
         self.state = State::Over;
-        self.news.unknown = self.news.unknown.wrapping_add(self.counts.unknown());
+        self.forgotten();
         self.counts.told.next = self.counts.sent;
     }
 
@@ -427,7 +452,7 @@ impl Peer {
         if matches!(self.state, State::Closing { .. }) {
             self.due.close = None;
             self.ends();
-            self.news.over = Some(Over::Closed(CloseReason::Done));
+            self.news.over = Some(Over::Unanswered);
         }
         self.rejected(PeerError::TimedOut);
     }

@@ -95,8 +95,10 @@ pub enum PeerEvent<'b> {
     /// The other side does not remember the session before: of so many of the latest messages of this side nobody
     /// knows whether they arrived.
     Unknown(u32),
-    /// The other side has closed the session.
+    /// The other side has closed the session, or answered this side's close.
     Closed(CloseReason),
+    /// This side has closed the session, and the other side has not answered. What it has received is unknown.
+    Unanswered,
 }
 
 /// A decision: answer somebody who wants a session? Dropping it leaves the other side without an answer.

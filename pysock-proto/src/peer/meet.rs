@@ -160,12 +160,12 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         code: u8,
         now: Instant,
     ) {
-        if !self.notices_left.allows(now) {
+        if !self.notices_left.allows(to, now) {
             return;
         }
         if let Some(free) = self.notices.iter_mut().find(|notice| notice.is_none()) {
             *free = Some(Notice { to, step, attempt, code });
-            self.notices_left.take();
+            self.notices_left.take(to, now);
             self.owing = true;
         }
     }
@@ -202,8 +202,10 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         if from.key == env.identity.public() || attempt(e) != name {
             return None;
         }
-        let own = self.half(|half| half.peer.key == from.key && half.role == Role::Initiator);
-        if let Some(own) = own.filter(|own| own.precedes(message)) {
+        let own = self.position(|half| half.peer.key == from.key && half.role == Role::Initiator);
+        if let Some(own) = own.and_then(|at| self.halves.as_mut_slice().get_mut(at))
+            && own.precedes(message)
+        {
             if own.attempt != name {
                 own.again();
                 self.owing = true;
@@ -214,35 +216,27 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         // Each guess costs two X25519: who has a session pays with a pause of its own, strangers all together.
         let restless = match self.get(&from.key) {
             Some(peer) => peer.is_restless(env.now),
-            None => pattern == Pattern::KK && !self.guesses_left.allows(env.now),
+            None => pattern == Pattern::KK && !self.guesses_left.allows(from.id, env.now),
         };
         if restless {
             self.notice(from.id, step::REFUSED, name, busy, env.now);
             return None;
         }
+        let before =
+            self.position(|half| half.peer.key == from.key && half.role == Role::Responder);
         let mut repeats = 0;
-        if let Some(at) =
-            self.position(|half| half.peer.key == from.key && half.role == Role::Responder)
-        {
-            let before = self.halves.as_slice().get(at)?;
+        if let Some(before) = before.and_then(|at| self.halves.as_mut_slice().get_mut(at)) {
             if before.attempt == name {
                 return None;
             }
-            repeats = before.repeats.saturating_add(1);
             // A person who is deciding about a proven key is not disturbed by what proves nothing.
-            if repeats > MOST_REPEATS || before.undecided == Undecided::Key {
+            if before.repeats >= MOST_REPEATS || before.undecided == Undecided::Key {
                 self.notice(from.id, step::REFUSED, name, busy, env.now);
                 return None;
             }
-            self.end(at);
-        }
-        if self.make_room(from).is_err()
-            && let Some(at) = self.position(|half| half.peer.key == from.key)
-        {
-            // Both call at once, and there is room for one handshake: the own one gives way.
-            self.end(at);
-        }
-        if self.make_room(from).is_err() {
+            before.repeats = before.repeats.saturating_add(1);
+            repeats = before.repeats;
+        } else if self.make_room(from).is_err() && own.is_none() {
             self.notice(from.id, step::REFUSED, name, PeerRefusal::Full.code(), env.now);
             return None;
         }
@@ -251,6 +245,15 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         match HalfOpen::respond::<C>(&from, message, &self.name, env) {
             Ok(mut half) => {
                 half.repeats = repeats;
+                // Only now it takes the place of an attempt before it, or of an own one if there is no other place.
+                let key = half.peer.key;
+                let gives_way = before.or_else(|| match self.halves.reserve() {
+                    Ok(()) => None,
+                    Err(_) => self.position(|half| half.peer.key == key),
+                });
+                if let Some(at) = gives_way {
+                    self.end(at);
+                }
                 let greeting = Greeting {
                     key: half.peer.key,
                     name: half.peer.name,
@@ -269,7 +272,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
                 if pattern == Pattern::KK {
                     match self.get_mut(&from.peer.key) {
                         Some(peer) => peer.disturbed(env.now),
-                        None => self.guesses_left.take(),
+                        None => self.guesses_left.take(from.peer.id, env.now),
                     }
                     self.notice(from.peer.id, step::NEED_XX, name, 0, env.now);
                 }

@@ -18,6 +18,7 @@ pub(super) struct News {
 #[derive(Clone, Copy)]
 pub(super) enum Over {
     Closed(CloseReason),
+    Unanswered,
     Failed(PeerError),
 }
 
@@ -50,6 +51,7 @@ impl Over {
     fn event(self) -> PeerEvent<'static> {
         match self {
             Over::Closed(why) => PeerEvent::Closed(why),
+            Over::Unanswered => PeerEvent::Unanswered,
             Over::Failed(why) => PeerEvent::Failed(why),
         }
     }

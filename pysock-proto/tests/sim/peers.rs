@@ -36,6 +36,7 @@ pub enum Heard {
     Undelivered(u32),
     Unknown(u32),
     Closed(CloseReason),
+    Unanswered,
 }
 
 pub struct Client {
@@ -196,6 +197,7 @@ impl Client {
             PeerEvent::Undelivered(n) => Heard::Undelivered(n),
             PeerEvent::Unknown(n) => Heard::Unknown(n),
             PeerEvent::Closed(why) => Heard::Closed(why),
+            PeerEvent::Unanswered => Heard::Unanswered,
             other => Heard::Stream(format!("{other:?}")),
         };
         self.heard.push((from, heard));

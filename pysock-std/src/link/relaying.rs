@@ -47,6 +47,10 @@ impl Sending {
     ) -> Turn {
         for n in 0..TURN {
             let moved = n > 0;
+            // A record that overtakes a handshake of its session would be lost.
+            if self.urgent(conn, tx, outbox) == Filled::Full {
+                return Turn { moved, filled: Filled::Full };
+            }
             let Some(record) = take_first(&mut outbox.lock().records) else {
                 return Turn { moved, filled: Filled::All };
             };

@@ -369,6 +369,10 @@ impl PeerTask {
                 self.shared.undelivered(peer, channel::DIRECT, Failure::Unknown);
                 return self.tell(PeerNews::Unknown { to: *peer, messages });
             }
+            PeerEvent::Unanswered => {
+                self.over(&peer.key);
+                self.fails(&peer.key, Why::Closed);
+            }
             PeerEvent::Closed(why) => {
                 self.over(&peer.key);
                 self.fails(&peer.key, Why::Closed);
