@@ -22,6 +22,8 @@ use crate::{
 /// not happen for some time.
 const STALE_MILLIS: u64 = 3_600_000;
 const GRACE_MILLIS: u64 = 600_000;
+/// Of the beginning of a session, so many low bits are not kept: a word is enough for the rest, without a division.
+const SINCE_BITS: u32 = 10;
 /// Messages received after which the other side is told how many, if nothing else says so.
 const TELL_EVERY: u32 = 64;
 /// The first wait between attempts to replace a session, in milliseconds; each failure doubles it.
@@ -43,7 +45,7 @@ pub struct Peer {
     pub(super) counts: Counts,
     /// Records that this side sent in the session before.
     pub(super) sent_before: u32,
-    /// When the session began, in seconds.
+    /// When the session began, in units of 1024 milliseconds.
     since: u32,
     /// No new attempt before then, on either side's initiative; of a session that is opening or closing, the end of
     /// that.
@@ -147,8 +149,8 @@ impl Peer {
             self.news.reset = before;
         }
         self.is_called(half.peer.id);
-        let secs = now.as_millis() / 1_000;
-        (self.theirs, self.since) = (theirs.takes, u32::try_from(secs).unwrap_or(u32::MAX));
+        self.since = u32::try_from(now.as_millis() >> SINCE_BITS).unwrap_or(u32::MAX);
+        self.theirs = theirs.takes;
         (self.retry_at, self.failures) = (now.after_millis(FIRST_WAIT / 8), 0);
         self.initiator = half.role == Role::Initiator;
         // The first record of an initiator lets the responder go on. Both say what they have, for what they have said
@@ -448,7 +450,7 @@ impl Peer {
     pub(super) fn wanted_at(&self) -> Option<Instant> {
         self.id?;
         let grace = if self.initiator { 0 } else { GRACE_MILLIS };
-        let since = Instant::from_millis(u64::from(self.since).saturating_mul(1_000));
+        let since = Instant::from_millis(u64::from(self.since) << SINCE_BITS);
         let stale = since.after_millis(STALE_MILLIS.saturating_add(grace));
         match self.state {
             State::Broken { .. } => Some(self.retry_at),

@@ -166,9 +166,11 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         code: u8,
         now: Instant,
     ) {
-        let refill = now.millis_since(self.allowed_at) / NOTICE_MILLIS;
+        // A word is enough to fill it up, and a microcontroller divides no more than that without help.
+        let passed = u32::try_from(now.millis_since(self.allowed_at)).unwrap_or(u32::MAX);
+        let refill = passed / NOTICE_MILLIS;
         if refill > 0 {
-            let refilled = u64::from(self.allowance).saturating_add(refill);
+            let refilled = refill.saturating_add(self.allowance.into());
             self.allowance = refilled.min(NOTICE_BURST.into()) as u8;
             self.allowed_at = now;
         }

@@ -89,7 +89,7 @@ struct Notice {
 const NOTICES: usize = 4;
 /// Notices that may follow each other at once, and milliseconds after which one more may.
 const NOTICE_BURST: u8 = 8;
-const NOTICE_MILLIS: u64 = 125;
+const NOTICE_MILLIS: u32 = 125;
 /// How long an initiator waits at most for a person on the other side, in milliseconds.
 const PATIENCE_MILLIS: u64 = 120_000;
 /// How long a greeting may wait for its answer, in milliseconds.
