@@ -159,7 +159,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     /// The connection to the server is another one: handshakes under way are void, numbers of peers mean nothing any
     /// more, and every session wants a new handshake as soon as its peer is [named](Self::named) again.
     pub fn reconnected(&mut self) {
-        self.halves.retain(|_| false);
+        self.drop_halves(&|_| true);
         self.notices = [const { None }; NOTICES];
         for peer in self.sessions.as_mut_slice() {
             peer.reconnected();
@@ -199,8 +199,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 
     /// Forgets a session without a word, with its keys.
     pub fn forget(&mut self, key: &PublicKey) {
-        self.sessions.retain(|peer| peer.key != *key);
-        self.halves.retain(|half| half.peer.key != *key);
+        self.drop_sessions(&|peer| peer.key == *key);
+        self.drop_halves(&|half| half.peer.key == *key);
     }
 
     /// Says that `n` more bytes of a stream are dealt with.
@@ -244,7 +244,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
                 return Some((peer.key, PeerEvent::Wanted));
             }
         }
-        self.sessions.retain(|peer| !peer.is_over());
+        self.drop_sessions(&Peer::is_over);
         None
     }
 
@@ -278,6 +278,17 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         self.position(|half| half.undecided == what && half.bind == bind)
     }
 
+    // One copy of each is enough for the flash of a microcontroller.
+    #[inline(never)]
+    fn drop_sessions(&mut self, is_it: &dyn Fn(&Peer) -> bool) {
+        self.sessions.retain(|peer| !is_it(peer));
+    }
+
+    #[inline(never)]
+    fn drop_halves(&mut self, is_it: &dyn Fn(&HalfOpen) -> bool) {
+        self.halves.retain(|half| !is_it(half));
+    }
+
     /// Ends a handshake, and says with whom it was. Its secrets are wiped where they lie, before it moves.
     #[inline(never)]
     fn end(&mut self, at: usize) -> Option<PublicKey> {
@@ -306,7 +317,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn install(&mut self, at: usize, now: Instant) -> Result<(), PeerError> {
         let made = self.make(at, now);
         if let (Some(key), Ok(())) = (self.end(at), made) {
-            self.halves.retain(|half| half.peer.key != key);
+            self.drop_halves(&|half| half.peer.key == key);
             self.owing = true;
         }
         made
