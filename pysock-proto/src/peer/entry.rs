@@ -282,6 +282,7 @@ impl Peer {
     }
 
     /// Streams cannot go on, and messages may be missing: a new handshake settles it.
+    #[inline(never)]
     pub(super) fn breaks(&mut self) {
         if matches!(self.state, State::Opening { .. }) {
             self.retry_at = Instant::default();

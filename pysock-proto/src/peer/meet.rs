@@ -53,6 +53,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     }
 
     /// Looks whether another handshake, and the session that may come of it, can be kept.
+    #[inline(never)]
     fn make_room(&mut self, peer: &PeerInfo) -> Result<(), PeerError> {
         if self.get(&peer.key).is_none() {
             self.sessions.reserve().map_err(|_| PeerError::Full)?;
@@ -375,6 +376,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     }
 
     /// Writes the next handshake message that is due into `out`: whom it is for, and its length.
+    #[inline(never)]
     pub(super) fn message_due(
         &mut self,
         out: &mut [u8; LONGEST],

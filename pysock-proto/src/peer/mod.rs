@@ -151,6 +151,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         self.sessions.as_slice().get(self.place(key).ok()?)
     }
 
+    #[inline(never)]
     pub(crate) fn get_mut(&mut self, key: &PublicKey) -> Option<&mut Peer> {
         let at = self.place(key).ok()?;
         self.sessions.as_mut_slice().get_mut(at)
@@ -324,6 +325,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     }
 
     /// Makes the session of a complete handshake the present one, while the handshake stays.
+    #[inline(never)]
     fn make(&mut self, at: usize, now: Instant) -> Result<(), PeerError> {
         let wrong = PeerError::Handshake;
         let key = self.halves.as_slice().get(at).ok_or(wrong)?.peer.key;

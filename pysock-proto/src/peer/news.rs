@@ -32,6 +32,7 @@ impl News {
     }
 
     /// What the caller has not heard yet, in the order in which it makes sense.
+    #[inline(never)]
     pub(super) fn next(&mut self) -> Option<PeerEvent<'static>> {
         let news = self;
         Some(if news.unknown > 0 {
