@@ -236,7 +236,8 @@ fn an_hour_later_the_keys_are_new_and_nothing_in_flight_is_lost() {
     let mut world = World::new(2);
     world.pair(A, B);
     let before = world.clients[A].peers.deadline().unwrap();
-    assert_eq!(before.millis_since(world.now), 3_600_000);
+    // The moment at which a session began is kept to about a second.
+    assert!((3_598_900..=3_600_000).contains(&before.millis_since(world.now)));
     world.advance(3_600_000);
     world.send(A, B, b"1");
     world.send(B, A, b"a");

@@ -187,6 +187,7 @@ impl Open {
         self.sealer.frame::<C>(tx, kind, parts, CONTROL_ROOM)
     }
 
+    #[inline(never)]
     pub(super) fn flush<C: Crypto>(
         &mut self,
         tx: &mut Tx<'_>,

@@ -52,6 +52,7 @@ impl<C: Crypto> Connection<C> {
     /// # Errors
     /// [`SendError::NotOpen`] or [`SendError::Role`] on a connection that has no peers;
     /// [`SendError::Full`] while the buffer has no room.
+    #[inline(never)]
     pub fn flush_peers<S: Store<Peer>, H: Store<HalfOpen>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -70,12 +71,11 @@ impl<C: Crypto> Connection<C> {
             let unit = unit.get(..len).unwrap_or_default();
             open.put::<C>(tx, types::RELAY_HANDSHAKE, [&to.0.to_be_bytes(), unit])?;
         }
-        let (window, mut from) = (peers.window(), 0);
-        while let Some((at, key)) = peers.next_owing(from) {
-            let Some(peer) = peers.get_mut(&key) else { break };
-            let Some(to) = peer.id() else { break };
-            PeerTx::<C>::new(open, tx, peer, to).pay(window)?;
-            from = at.saturating_add(1);
+        let (sessions, window) = peers.debtors();
+        for peer in sessions {
+            if let Some(to) = peer.id().filter(|_| peer.may_seal()) {
+                PeerTx::<C>::new(open, tx, peer, to).pay(window)?;
+            }
         }
         peers.owes_nothing();
         Ok(())

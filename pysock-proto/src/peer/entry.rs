@@ -22,13 +22,15 @@ use crate::{
 /// not happen for some time.
 const STALE_MILLIS: u64 = 3_600_000;
 const GRACE_MILLIS: u64 = 600_000;
+/// Of the beginning of a session, so many low bits are not kept: a word is enough for the rest, without a division.
+const SINCE_BITS: u32 = 10;
 /// Messages received after which the other side is told how many, if nothing else says so.
 const TELL_EVERY: u32 = 64;
 /// The first wait between attempts to replace a session, in milliseconds; each failure doubles it.
 const FIRST_WAIT: u64 = 1_000;
 const MOST_DOUBLINGS: u8 = 6;
-/// Age from which on a session counts as settled, in seconds.
-const SETTLED_SECS: u32 = 60;
+/// Age from which on a session counts as settled: a minute, in units of `since`.
+const SETTLED: u32 = 60_000 >> SINCE_BITS;
 
 /// A client that this one has, or had, a session with. Kept in storage that the caller supplies.
 pub struct Peer {
@@ -45,7 +47,7 @@ pub struct Peer {
     pub(super) counts: Counts,
     /// Records that this side sent in the session before.
     pub(super) sent_before: u32,
-    /// When the session began, in seconds.
+    /// When the session began, in units of 1024 milliseconds.
     since: u32,
     /// No new attempt before then, on either side's initiative; of a session that is opening or closing, the end of
     /// that.
@@ -151,10 +153,10 @@ impl Peer {
             self.news.reset = before;
         }
         self.is_called(half.peer.id);
-        let secs = u32::try_from(now.as_millis() / 1_000).unwrap_or(u32::MAX);
-        let short = before && secs.saturating_sub(self.since) < SETTLED_SECS;
+        let since = u32::try_from(now.as_millis() >> SINCE_BITS).unwrap_or(u32::MAX);
+        let short = before && since.saturating_sub(self.since) < SETTLED;
         self.short_lived = if short { self.short_lived.saturating_add(1) } else { 0 };
-        (self.theirs, self.since) = (theirs.takes, secs);
+        (self.theirs, self.since) = (theirs.takes, since);
         (self.retry_at, self.failures) = (now.after_millis(self.pause()), 0);
         self.initiator = half.role == Role::Initiator;
         // The first record of an initiator lets the responder go on. Both say what they have, for what they have said
@@ -288,6 +290,7 @@ impl Peer {
     }
 
     /// Streams cannot go on, and messages may be missing: a new handshake settles it.
+    #[inline(never)]
     pub(super) fn breaks(&mut self) {
         if matches!(self.state, State::Opening { .. }) {
             self.retry_at = Instant::default();
@@ -492,7 +495,7 @@ impl Peer {
     pub(super) fn wanted_at(&self) -> Option<Instant> {
         self.id?;
         let grace = if self.initiator { 0 } else { GRACE_MILLIS };
-        let since = Instant::from_millis(u64::from(self.since).saturating_mul(1_000));
+        let since = Instant::from_millis(u64::from(self.since) << SINCE_BITS);
         let stale = since.after_millis(STALE_MILLIS.saturating_add(grace));
         match self.state {
             State::Broken { .. } => Some(self.retry_at),

@@ -91,23 +91,14 @@ pub(super) struct Beginning<'a> {
 }
 
 impl HalfOpen {
-    fn new<C: Crypto>(role: Role, from: &Beginning<'_>, e: Ephemeral, env: &Env<'_>) -> Self {
-        let own = env.identity.public();
-        let (initiator, responder) = match role {
-            Role::Initiator => (&own, &from.peer.key),
-            Role::Responder => (&from.peer.key, &own),
-        };
-        let known = from.pattern == Pattern::KK;
-        let setup = Setup {
-            role,
-            pattern: from.pattern,
-            suite: SUITE,
-            prologue: [PROLOGUE, &[SUITE as u8, from.pattern as u8]],
-            initiator: known.then_some(initiator),
-            responder: known.then_some(responder),
-            psk: None,
-        };
-        let noise = HandshakeState::new::<C>(&setup, e);
+    /// Without a message yet. An initiator still has to say that one is due.
+    pub(super) fn new<C: Crypto>(
+        role: Role,
+        from: &Beginning<'_>,
+        e: Ephemeral,
+        env: &Env<'_>,
+    ) -> Self {
+        let noise = noise::<C>(role, from.pattern, &from.peer.key, e, env);
         HalfOpen {
             peer: *from.peer,
             attempt: attempt(noise.initiators()),
@@ -126,11 +117,6 @@ impl HalfOpen {
         }
     }
 
-    pub(super) fn initiate<C: Crypto>(from: &Beginning<'_>, e: Ephemeral, env: &Env<'_>) -> Self {
-        let half = Self::new::<C>(Role::Initiator, from, e, env);
-        HalfOpen { due: true, ..half }
-    }
-
     /// The other side has begun an attempt that comes after this one, so it has not seen this one: the same first
     /// message is due again, to the byte. The answer may still be on its way.
     pub(super) fn again(&mut self) {
@@ -142,19 +128,18 @@ impl HalfOpen {
     }
 
     /// Reads a first message. With KK it proves who sent it; with XX nothing yet.
-    pub(super) fn respond<C: Crypto>(
-        from: &Beginning<'_>,
+    pub(super) fn greet<C: Crypto>(
+        &mut self,
         message: &mut [u8],
         own: &Name,
         env: &Env<'_>,
-    ) -> Result<Self, Wrong> {
-        let mut half = Self::new::<C>(Role::Responder, from, Ephemeral::none(), env);
-        half.read::<C>(message, own, env)?;
-        half.decides(Undecided::Greeting);
-        if let Stage::Noise(noise) = &half.stage {
-            half.attempt = attempt(noise.initiators());
+    ) -> Result<(), Wrong> {
+        self.read::<C>(message, own, env)?;
+        self.decides(Undecided::Greeting);
+        if let Stage::Noise(noise) = &self.stage {
+            self.attempt = attempt(noise.initiators());
         }
-        Ok(half)
+        Ok(())
     }
 
     /// Whether the other side has proven its key.
@@ -197,10 +182,9 @@ impl HalfOpen {
         let Stage::Noise(noise) = &mut self.stage else { return None };
         self.due = false;
         if noise.reads_next() {
-            let (peer, deadline) = (&self.peer, self.deadline);
-            let from = Beginning { peer, pattern: self.pattern, ours: self.ours, deadline };
-            return Self::initiate::<C>(&from, noise.same_ephemeral(), env)
-                .write::<C>(out, own, env);
+            // The first message once more: the same way leads to the same state, and to the same bytes.
+            let e = noise.same_ephemeral();
+            *noise = self::noise::<C>(self.role, self.pattern, &self.peer.key, e, env);
         }
         let hello = Hello { terms: self.ours, name: *own, expected: self.peer.name };
         let says_nothing = self.pattern == Pattern::XX && noise.step() == 0;
@@ -287,6 +271,32 @@ impl HalfOpen {
     pub(super) fn is_kk(&self) -> bool {
         self.pattern == Pattern::KK
     }
+}
+
+/// A handshake of this side with the owner of `key`.
+fn noise<C: Crypto>(
+    role: Role,
+    pattern: Pattern,
+    key: &PublicKey,
+    e: Ephemeral,
+    env: &Env<'_>,
+) -> HandshakeState {
+    let own = env.identity.public();
+    let (initiator, responder) = match role {
+        Role::Initiator => (&own, key),
+        Role::Responder => (key, &own),
+    };
+    let known = pattern == Pattern::KK;
+    let setup = Setup {
+        role,
+        pattern,
+        suite: SUITE,
+        prologue: [PROLOGUE, &[SUITE as u8, pattern as u8]],
+        initiator: known.then_some(initiator),
+        responder: known.then_some(responder),
+        psk: None,
+    };
+    HandshakeState::new::<C>(&setup, e)
 }
 
 /// What an attempt with this ephemeral key is called.

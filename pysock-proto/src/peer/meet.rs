@@ -4,6 +4,7 @@ use super::{
     Acquaintance, Greeting, HalfOpen, LONGEST, Notice, PATIENCE_MILLIS, Peer, PeerEvent,
     PeerVerify, Peers, Stage, Undecided,
     half::{Beginning, MOST_REPEATS, Wrong, attempt},
+    is_under_way,
     session::Opened,
 };
 use crate::{
@@ -34,7 +35,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         if peer.key == env.identity.public() {
             return Err(PeerError::Own);
         }
-        if self.position(|half| half.peer.key == peer.key).is_some() {
+        if is_under_way(self.halves.as_slice(), &peer.key) {
             return Err(PeerError::UnderWay);
         }
         self.make_room(peer)?;
@@ -44,12 +45,15 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         };
         let ours = self.terms(&peer.key);
         let from = Beginning { peer, pattern, ours, deadline: by };
-        let mut half = HalfOpen::initiate::<C>(&from, ephemeral, env);
+        let half = self.keep(Role::Initiator, &from, ephemeral, env).ok_or(PeerError::Full)?;
         half.diagnose = acquaintance == Acquaintance::Diagnose;
-        self.keep(half)
+        half.due = true;
+        self.owing = true;
+        Ok(())
     }
 
     /// Looks whether another handshake, and the session that may come of it, can be kept.
+    #[inline(never)]
     fn make_room(&mut self, peer: &PeerInfo) -> Result<(), PeerError> {
         if self.get(&peer.key).is_none() {
             self.sessions.reserve().map_err(|_| PeerError::Full)?;
@@ -57,10 +61,18 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         self.halves.reserve().map_err(|_| PeerError::Full)
     }
 
-    fn keep(&mut self, half: HalfOpen) -> Result<(), PeerError> {
+    /// Begins a handshake where it stays. There has to be room for it.
+    #[inline(never)]
+    fn keep(
+        &mut self,
+        role: Role,
+        from: &Beginning<'_>,
+        e: Ephemeral,
+        env: &Env<'_>,
+    ) -> Option<&mut HalfOpen> {
         let at = self.halves.as_slice().len();
-        self.owing = true;
-        self.halves.insert(at, half).map_err(|_| PeerError::Full)
+        self.halves.insert(at, HalfOpen::new::<C>(role, from, e, env)).ok()?;
+        self.halves.as_mut_slice().last_mut()
     }
 
     /// Answers a greeting, with 32 fresh random bytes behind `ephemeral`; the rest has to be done by `by`. If the
@@ -140,14 +152,15 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     }
 
     fn decided(&mut self, what: Undecided, bind: [u8; 8]) -> Result<&mut HalfOpen, PeerError> {
-        self.half(|half| half.undecided == what && half.bind == bind).ok_or(PeerError::TimedOut)
+        let at = self.undecided(what, bind).ok_or(PeerError::TimedOut)?;
+        self.halves.as_mut_slice().get_mut(at).ok_or(PeerError::TimedOut)
     }
 
     fn reject(&mut self, what: Undecided, bind: [u8; 8], why: PeerRefusal, env: &Env<'_>) {
-        let at = self.position(|half| half.undecided == what && half.bind == bind);
-        let half = at.and_then(|at| self.halves.as_slice().get(at));
-        let Some((to, name)) = half.map(|half| (half.peer.id, half.name())) else { return };
-        let _ = at.and_then(|at| self.end(at));
+        let Some(at) = self.undecided(what, bind) else { return };
+        let Some(half) = self.halves.as_slice().get(at) else { return };
+        let (to, name) = (half.peer.id, half.name());
+        self.end(at);
         self.notice(to, step::REFUSED, name, why.code(), env.now);
     }
 
@@ -202,7 +215,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         if from.key == env.identity.public() || attempt(e) != name {
             return None;
         }
-        let own = self.position(|half| half.peer.key == from.key && half.role == Role::Initiator);
+        let own = self.with(&from.key, Role::Initiator);
         if let Some(own) = own.and_then(|at| self.halves.as_mut_slice().get_mut(at))
             && own.precedes(message)
         {
@@ -222,8 +235,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             self.notice(from.id, step::REFUSED, name, busy, env.now);
             return None;
         }
-        let before =
-            self.position(|half| half.peer.key == from.key && half.role == Role::Responder);
+        let before = self.with(&from.key, Role::Responder);
         let mut repeats = 0;
         if let Some(before) = before.and_then(|at| self.halves.as_mut_slice().get_mut(at)) {
             if before.attempt == name {
@@ -236,49 +248,53 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             }
             before.repeats = before.repeats.saturating_add(1);
             repeats = before.repeats;
-        } else if self.make_room(from).is_err() && own.is_none() {
+        }
+        if self.make_room(from).is_err()
+            && let Some(at) = before.or(own)
+        {
+            // There is no other place: it gives way before the new one has proven anything.
+            self.end(at);
+        }
+        if self.make_room(from).is_err() {
             self.notice(from.id, step::REFUSED, name, PeerRefusal::Full.code(), env.now);
             return None;
         }
         let deadline = env.now.after_millis(super::GREETING_MILLIS);
         let from = Beginning { peer: from, pattern, ours: self.terms(&from.key), deadline };
-        match HalfOpen::respond::<C>(&from, message, &self.name, env) {
-            Ok(mut half) => {
-                half.repeats = repeats;
-                // Only now it takes the place of an attempt before it, or of an own one if there is no other place.
-                let key = half.peer.key;
-                let gives_way = before.or_else(|| match self.halves.reserve() {
-                    Ok(()) => None,
-                    Err(_) => self.position(|half| half.peer.key == key),
-                });
-                if let Some(at) = gives_way {
-                    self.end(at);
-                }
-                let greeting = Greeting {
-                    key: half.peer.key,
-                    name: half.peer.name,
-                    proven: half.is_proven(),
-                    bind: half.bind,
-                };
-                self.keep(half).ok()?;
-                Some(PeerEvent::Greeting(greeting))
+        let own = self.name;
+        let half = self.keep(Role::Responder, &from, Ephemeral::none(), env)?;
+        half.repeats = repeats;
+        let (key, greeted) = (half.peer.key, half.greet::<C>(message, &own, env));
+        let Err(wrong) = greeted else {
+            let greeting =
+                Greeting { key, name: half.peer.name, proven: half.is_proven(), bind: half.bind };
+            // Only now it takes the place of the attempt before it.
+            let before = |half: &HalfOpen| {
+                half.peer.key == key && half.role == Role::Responder && half.attempt != name
+            };
+            if let Some(at) = self.position(before) {
+                self.end(at);
             }
-            Err(Wrong::Name) => {
-                let code = PeerRefusal::Name.code();
-                self.notice(from.peer.id, step::REFUSED, name, code, env.now);
-                Some(PeerEvent::Failed(PeerError::Name))
+            return Some(PeerEvent::Greeting(greeting));
+        };
+        // Nothing came before it that would have to stay where it is.
+        self.end(self.halves.as_slice().len().saturating_sub(1));
+        let (code, event) = match (wrong, pattern) {
+            (Wrong::Name, _) => {
+                (PeerRefusal::Name.code(), Some(PeerEvent::Failed(PeerError::Name)))
             }
-            Err(_) => {
-                if pattern == Pattern::KK {
-                    match self.get_mut(&from.peer.key) {
-                        Some(peer) => peer.disturbed(env.now),
-                        None => self.guesses_left.take(from.peer.id, env.now),
-                    }
-                    self.notice(from.peer.id, step::NEED_XX, name, 0, env.now);
-                }
-                None
+            (_, Pattern::KK) => (0, None),
+            _ => return None,
+        };
+        if event.is_none() {
+            match self.get_mut(&key) {
+                Some(peer) => peer.disturbed(env.now),
+                None => self.guesses_left.take(from.peer.id, env.now),
             }
         }
+        let step = if event.is_some() { step::REFUSED } else { step::NEED_XX };
+        self.notice(from.peer.id, step, name, code, env.now);
+        event
     }
 
     /// The next message of an attempt under way.
@@ -296,17 +312,17 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let (own, halves) = (self.name, self.halves.as_mut_slice());
         let half = halves.get_mut(at)?;
         if let Err(wrong) = half.read::<C>(message, &own, env) {
-            let half = self.end(at)?;
+            let diagnose = half.diagnose;
+            self.end(at);
             return Some(match wrong {
-                Wrong::Key(key) if half.diagnose => PeerEvent::Offered(key),
+                Wrong::Key(key) if diagnose => PeerEvent::Offered(key),
                 Wrong::Key(key) => PeerEvent::OtherKey(key),
                 Wrong::Name => PeerEvent::Failed(PeerError::Name),
                 Wrong::Message => PeerEvent::Failed(PeerError::Handshake),
             });
         }
         if half.diagnose {
-            let half = self.end(at)?;
-            return Some(PeerEvent::Offered(half.peer.key));
+            return self.end(at).map(PeerEvent::Offered);
         }
         if half.is_kk() {
             return self.install(at, env.now).err().map(PeerEvent::Failed);
@@ -350,13 +366,11 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             return None;
         }
         let at = self.position(|half| half.peer.key == from.key && half.attempt == attempt)?;
+        let half = self.halves.as_mut_slice().get_mut(at)?;
         let why = match step {
-            step::NEED_XX if self.halves.as_slice().get(at)?.has_called_with_kk() => {
-                PeerError::NeedXx
-            }
+            step::NEED_XX if half.has_called_with_kk() => PeerError::NeedXx,
             step::REFUSED => PeerError::Refused(PeerRefusal::from_code(*code.first()?)),
             step::PATIENCE => {
-                let half = self.halves.as_mut_slice().get_mut(at)?;
                 if half.waits {
                     return None;
                 }
@@ -370,6 +384,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     }
 
     /// Writes the next handshake message that is due into `out`: whom it is for, and its length.
+    #[inline(never)]
     pub(super) fn message_due(
         &mut self,
         out: &mut [u8; LONGEST],

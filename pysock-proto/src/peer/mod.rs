@@ -214,6 +214,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         self.sessions.as_slice().get(self.place(key).ok()?)
     }
 
+    #[inline(never)]
     pub(crate) fn get_mut(&mut self, key: &PublicKey) -> Option<&mut Peer> {
         let at = self.place(key).ok()?;
         self.sessions.as_mut_slice().get_mut(at)
@@ -222,7 +223,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     /// The connection to the server is another one: handshakes under way are void, numbers of peers mean nothing any
     /// more, and every session wants a new handshake as soon as its peer is [named](Self::named) again.
     pub fn reconnected(&mut self) {
-        self.halves.retain(|_| false);
+        self.drop_halves(&|_| true);
         self.notices = [const { None }; NOTICES];
         for peer in self.sessions.as_mut_slice() {
             peer.reconnected();
@@ -247,8 +248,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             peer.is_gone();
         }
         let at = self.position(|half| half.peer.id == id && half.role == Role::Initiator)?;
-        let half = self.end(at)?;
-        Some((half.peer.key, PeerError::Unreachable(why)))
+        let key = self.end(at)?;
+        Some((key, PeerError::Unreachable(why)))
     }
 
     /// Closes a session: what is flushed before it still counts, and [`PeerEvent::Closed`] tells the answer.
@@ -262,8 +263,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 
     /// Forgets a session without a word, with its keys.
     pub fn forget(&mut self, key: &PublicKey) {
-        self.sessions.retain(|peer| peer.key != *key);
-        self.halves.retain(|half| half.peer.key != *key);
+        self.drop_sessions(&|peer| peer.key == *key);
+        self.drop_halves(&|half| half.peer.key == *key);
     }
 
     /// Says that `n` more bytes of a stream are dealt with.
@@ -290,9 +291,10 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             return Some((key, PeerEvent::Failed(why)));
         }
         while let Some(at) = self.position(|half| now >= half.deadline) {
-            let half = self.end(at)?;
-            if half.role == Role::Initiator {
-                return Some((half.peer.key, PeerEvent::Failed(PeerError::TimedOut)));
+            let role = self.halves.as_slice().get(at)?.role;
+            let key = self.end(at)?;
+            if role == Role::Initiator {
+                return Some((key, PeerEvent::Failed(PeerError::TimedOut)));
             }
         }
         let (sessions, halves) = (self.sessions.as_mut_slice(), self.halves.as_slice());
@@ -301,36 +303,64 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             if let Some(news) = peer.news() {
                 return Some((peer.key, news));
             }
-            let under_way = || halves.iter().any(|half| half.peer.key == peer.key);
-            if peer.wanted_at().is_some_and(|at| now >= at) && !under_way() {
+            if peer.wanted_at().is_some_and(|at| now >= at) && !is_under_way(halves, &peer.key) {
                 peer.tries(now);
                 return Some((peer.key, PeerEvent::Wanted));
             }
         }
-        self.sessions.retain(|peer| !peer.is_over());
+        self.drop_sessions(&Peer::is_over);
         None
     }
 
     /// When [`poll`](Self::poll) has to be called although nothing arrives.
     pub fn deadline(&self) -> Option<Instant> {
         let (sessions, halves) = (self.sessions.as_slice(), self.halves.as_slice());
-        let under_way = |peer: &Peer| halves.iter().any(|half| half.peer.key == peer.key);
-        let sessions = sessions.iter().filter(|peer| !under_way(peer)).filter_map(Peer::deadline);
-        sessions.chain(halves.iter().map(|half| half.deadline)).min()
+        let mut first: Option<Instant> = None;
+        let mut also = |at: Instant| first = Some(first.map_or(at, |first| first.min(at)));
+        for peer in sessions {
+            if let Some(at) = peer.deadline().filter(|_| !is_under_way(halves, &peer.key)) {
+                also(at);
+            }
+        }
+        halves.iter().for_each(|half| also(half.deadline));
+        first
     }
 
     fn position(&self, is_it: impl Fn(&HalfOpen) -> bool) -> Option<usize> {
         self.halves.as_slice().iter().position(is_it)
     }
 
-    /// Ends a handshake. Its secrets are wiped where they lie, before it moves.
-    fn end(&mut self, at: usize) -> Option<HalfOpen> {
-        self.halves.as_mut_slice().get_mut(at)?.wipe();
-        self.halves.remove(at)
+    /// Where the handshake with a peer is in which this side has this role.
+    #[inline(never)]
+    fn with(&self, key: &PublicKey, role: Role) -> Option<usize> {
+        self.position(|half| half.role == role && half.peer.key == *key)
     }
 
-    fn half(&mut self, is_it: impl Fn(&HalfOpen) -> bool) -> Option<&mut HalfOpen> {
-        self.halves.as_mut_slice().iter_mut().find(|half| is_it(half))
+    /// Where the handshake is that waits for this decision.
+    #[inline(never)]
+    fn undecided(&self, what: Undecided, bind: [u8; 8]) -> Option<usize> {
+        self.position(|half| half.undecided == what && half.bind == bind)
+    }
+
+    // One copy of each is enough for the flash of a microcontroller.
+    #[inline(never)]
+    fn drop_sessions(&mut self, is_it: &dyn Fn(&Peer) -> bool) {
+        self.sessions.retain(|peer| !is_it(peer));
+    }
+
+    #[inline(never)]
+    fn drop_halves(&mut self, is_it: &dyn Fn(&HalfOpen) -> bool) {
+        self.halves.retain(|half| !is_it(half));
+    }
+
+    /// Ends a handshake, and says with whom it was. Its secrets are wiped where they lie, before it moves.
+    #[inline(never)]
+    fn end(&mut self, at: usize) -> Option<PublicKey> {
+        let half = self.halves.as_mut_slice().get_mut(at)?;
+        half.wipe();
+        let key = half.peer.key;
+        self.halves.remove(at);
+        Some(key)
     }
 
     /// What this side says of itself to a peer.
@@ -349,37 +379,38 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 
     /// Puts the session of the complete handshake at `at` in place.
     fn install(&mut self, at: usize, now: Instant) -> Result<(), PeerError> {
-        let half = self.halves.as_mut_slice().get_mut(at).ok_or(PeerError::Handshake)?;
-        let made = half.take_session::<C>();
-        let half = self.end(at).ok_or(PeerError::Handshake)?;
-        let (session, theirs) = made.ok_or(PeerError::Handshake)?;
-        let key = half.peer.key;
-        match self.place(&key) {
+        let made = self.make(at, now);
+        if let (Some(key), Ok(())) = (self.end(at), made) {
+            self.drop_halves(&|half| half.peer.key == key);
+            self.owing = true;
+        }
+        made
+    }
+
+    /// Makes the session of a complete handshake the present one, while the handshake stays.
+    #[inline(never)]
+    fn make(&mut self, at: usize, now: Instant) -> Result<(), PeerError> {
+        let wrong = PeerError::Handshake;
+        let key = self.halves.as_slice().get(at).ok_or(wrong)?.peer.key;
+        let place = self.place(&key);
+        let half = self.halves.as_mut_slice().get_mut(at).ok_or(wrong)?;
+        let (session, theirs) = half.take_session::<C>().ok_or(wrong)?;
+        let (Ok(at) | Err(at)) = place;
+        let before = place.ok().and_then(|at| self.sessions.as_mut_slice().get_mut(at));
+        let is_known = before.is_some();
+        if before.as_ref().map_or([0; 8], |peer| peer.previous()) != half.ours.previous {
             // Another handshake was faster, and this one follows a session that is no more.
-            Ok(at)
-                if self
-                    .sessions
-                    .as_slice()
-                    .get(at)
-                    .is_none_or(|p| p.previous() != half.ours.previous) =>
-            {
-                return Err(PeerError::Handshake);
-            }
-            Ok(at) => {
-                if let Some(peer) = self.sessions.as_mut_slice().get_mut(at) {
-                    peer.replace(session);
-                    peer.begin(&half, &theirs, true, now);
-                }
-            }
-            Err(_) if half.ours.previous != [0; 8] => return Err(PeerError::Handshake),
-            Err(at) => {
-                let mut peer = Peer::new(&half, session);
-                peer.begin(&half, &theirs, false, now);
+            return Err(wrong);
+        }
+        match before {
+            Some(peer) => peer.replace(session),
+            None => {
+                let peer = Peer::new(half, session);
                 self.sessions.insert(at, peer).map_err(|_| PeerError::Full)?;
             }
         }
-        self.halves.retain(|half| half.peer.key != key);
-        self.owing = true;
+        let peer = self.sessions.as_mut_slice().get_mut(at).ok_or(wrong)?;
+        peer.begin(half, &theirs, is_known, now);
         Ok(())
     }
 
@@ -387,4 +418,10 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     fn place(&self, key: &PublicKey) -> Result<usize, usize> {
         self.sessions.as_slice().binary_search_by(|peer| peer.key.cmp(key))
     }
+}
+
+/// Whether a handshake with this peer is under way, in either role.
+#[inline(never)]
+fn is_under_way(halves: &[HalfOpen], key: &PublicKey) -> bool {
+    halves.iter().any(|half| half.peer.key == *key)
 }

@@ -1,5 +1,7 @@
 //! What the caller has not heard yet of a session: a few counters and flags, so that nothing is forgotten and nothing grows.
 
+use core::mem::take;
+
 use super::event::PeerEvent;
 use crate::error::{CloseReason, PeerError};
 
@@ -31,19 +33,24 @@ impl News {
     }
 
     /// What the caller has not heard yet, in the order in which it makes sense.
+    #[inline(never)]
     pub(super) fn next(&mut self) -> Option<PeerEvent<'static>> {
         let news = self;
-        let count = |n: &mut u32, event: fn(u32) -> PeerEvent<'static>| match core::mem::take(n) {
-            0 => None,
-            n => Some(event(n)),
-        };
-        count(&mut news.unknown, PeerEvent::Unknown)
-            .or_else(|| count(&mut news.undelivered, PeerEvent::Undelivered))
-            .or_else(|| news.open.and_then(|_| news.over.take()).map(Over::event))
-            .or_else(|| core::mem::take(&mut news.reset).then_some(PeerEvent::Reset))
-            .or_else(|| news.open.take().map(|fresh| PeerEvent::Open { fresh }))
-            .or_else(|| count(&mut news.lost, PeerEvent::Lost))
-            .or_else(|| news.over.take().map(Over::event))
+        Some(if news.unknown > 0 {
+            PeerEvent::Unknown(take(&mut news.unknown))
+        } else if news.undelivered > 0 {
+            PeerEvent::Undelivered(take(&mut news.undelivered))
+        } else if news.open.is_some() && news.over.is_some() {
+            news.over.take()?.event()
+        } else if take(&mut news.reset) {
+            PeerEvent::Reset
+        } else if let Some(fresh) = news.open.take() {
+            PeerEvent::Open { fresh }
+        } else if news.lost > 0 {
+            PeerEvent::Lost(take(&mut news.lost))
+        } else {
+            news.over.take()?.event()
+        })
     }
 }
 

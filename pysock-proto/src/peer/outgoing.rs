@@ -4,7 +4,6 @@ use super::{HalfOpen, LONGEST, Notice, Peer, Peers};
 use crate::{
     crypto::{Crypto, Env, TAG},
     id::PeerId,
-    key::PublicKey,
     store::Store,
     stream::{self, Streams},
     wire::{
@@ -116,17 +115,9 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         self.message_due(out, env)
     }
 
-    /// The first session that owes the other side something that can leave now, from the `from`th on.
-    pub(crate) fn next_owing(&self, from: usize) -> Option<(usize, PublicKey)> {
-        let mut sessions = self.sessions.as_slice().iter().enumerate().skip(from);
-        let owing = |peer: &Peer| peer.due.record || peer.owed(self.limits.window).is_some();
-        let (at, peer) = sessions.find(|(_, peer)| peer.may_seal() && owing(peer))?;
-        Some((at, peer.key))
-    }
-
-    /// What this side grants each stream.
-    pub(crate) fn window(&self) -> u32 {
-        self.limits.window
+    /// The sessions, which may owe the other side something, and what this side grants each stream.
+    pub(crate) fn debtors(&mut self) -> (&mut [Peer], u32) {
+        (self.sessions.as_mut_slice(), self.limits.window)
     }
 
     /// Whether anything may be due.
