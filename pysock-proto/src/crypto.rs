@@ -7,10 +7,9 @@
 use core::{fmt, marker::PhantomData};
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
 
 use crate::{
-    key::{PublicKey, SecretKey},
+    key::{PublicKey, SecretKey, wipe},
     time::Instant,
 };
 
@@ -161,14 +160,14 @@ impl Ephemeral {
     /// Moves the pair out and wipes it here.
     pub(crate) fn take(&mut self) -> Self {
         let taken = Ephemeral { secret: self.secret, public: self.public };
-        self.secret.zeroize();
+        wipe(&mut self.secret);
         taken
     }
 }
 
 impl Drop for Ephemeral {
     fn drop(&mut self) {
-        self.secret.zeroize();
+        wipe(&mut self.secret);
     }
 }
 
@@ -239,7 +238,7 @@ impl Crypto for RustCrypto {
             Ok(tag) => tag.into(),
             Err(_) => {
                 // Only beyond 256 GiB, which no record reaches; then nothing may leave in clear text.
-                text.zeroize();
+                wipe(text);
                 [0; TAG]
             }
         }

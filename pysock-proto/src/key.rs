@@ -18,6 +18,12 @@ const PSK: &str = "PYSOCK-PSK-";
 /// Longest text of any key: prefix, separator, 64 characters of data, 6 of checksum.
 const MAX_TEXT: usize = 90;
 
+/// Overwrites what was secret, in a way that is not optimized away. One copy of that, for all secrets.
+#[inline(never)]
+pub(crate) fn wipe(secret: &mut [u8]) {
+    secret.zeroize();
+}
+
 /// An X25519 public key: the identity of a client or a server. 32 bytes, compared as bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
@@ -114,7 +120,7 @@ impl Eq for SecretKey {}
 
 impl Drop for SecretKey {
     fn drop(&mut self) {
-        self.0.zeroize();
+        wipe(&mut self.0);
     }
 }
 
@@ -156,7 +162,7 @@ impl FromStr for Psk {
         for (to, from) in psk.hint.iter_mut().chain(&mut psk.secret).zip(both) {
             *to = from;
         }
-        both.zeroize();
+        wipe(&mut both);
         Ok(psk)
     }
 }
@@ -171,7 +177,7 @@ impl Eq for Psk {}
 
 impl Drop for Psk {
     fn drop(&mut self) {
-        self.secret.zeroize();
+        wipe(&mut self.secret);
     }
 }
 
@@ -198,7 +204,7 @@ impl SecretText {
 
 impl Drop for SecretText {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        wipe(&mut self.bytes);
     }
 }
 

@@ -4,14 +4,12 @@ use super::{
     Admission, ClientSetup, Event, Expect, PskRequest, Verify, alert,
     open::{Open, Role},
 };
-use zeroize::Zeroize;
-
 use crate::{
     buffer::{Rx, Tx},
     crypto::{Crypto, Env, Ephemeral, TAG},
     error::Error,
     id::Name,
-    key::Psk,
+    key::{Psk, wipe},
     limits::Limits,
     noise::{self, HandshakeState, Pattern, Setup},
     record::LENGTH,
@@ -106,7 +104,7 @@ impl Await {
         // Without the key, one that nobody knows: the client's first message then fails like with a wrong one.
         let mut nobodys = C::hash(&[b"pysock/1 no psk", &self.ephemeral.secret]);
         let handshake = self.start::<C>(prelude, Some(psk.map_or(&nobodys, Psk::expose)), env);
-        nobodys.zeroize();
+        wipe(&mut nobodys);
         Ok(handshake)
     }
 

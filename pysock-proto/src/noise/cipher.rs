@@ -1,8 +1,9 @@
 //! One direction of an open connection: Noise §5.1 `CipherState`, with the rekeying rule of pysock.
 
-use zeroize::Zeroize;
-
-use crate::crypto::{Crypto, Forged, Suite, TAG};
+use crate::{
+    crypto::{Crypto, Forged, Suite, TAG},
+    key::wipe,
+};
 
 /// Records per key: before record n · 2^16, n ≥ 1, the key is replaced (Noise §11.3).
 const REKEY_EVERY: u64 = 1 << 16;
@@ -46,14 +47,14 @@ impl CipherState {
         }
         let mut next = [0; 32];
         C::seal(suite, &self.key, u64::MAX, &[], &mut next);
-        self.key.zeroize();
+        wipe(&mut self.key);
         self.key = next;
-        next.zeroize();
+        wipe(&mut next);
     }
 }
 
 impl Drop for CipherState {
     fn drop(&mut self) {
-        self.key.zeroize();
+        wipe(&mut self.key);
     }
 }

@@ -1,12 +1,10 @@
 //! Noise §5.3 `HandshakeState`: runs the tokens of a pattern over lent bytes.
 
-use zeroize::Zeroize;
-
 use super::{CipherState, Pattern, Role, SymmetricState, pattern::Token};
 use crate::{
     crypto::{Crypto, Ephemeral, Identity, Suite, TAG},
     error::Error,
-    key::PublicKey,
+    key::{PublicKey, wipe},
 };
 
 /// Length of a public key, in bytes.
@@ -193,8 +191,8 @@ impl HandshakeState {
     pub(crate) fn split<C: Crypto>(&self) -> (CipherState, CipherState) {
         let [mut outgoing, mut incoming] = self.keys::<C>();
         let ciphers = (CipherState::new(outgoing), CipherState::new(incoming));
-        outgoing.zeroize();
-        incoming.zeroize();
+        wipe(&mut outgoing);
+        wipe(&mut incoming);
         ciphers
     }
 
@@ -228,7 +226,7 @@ impl HandshakeState {
         };
         let mut shared = shared.map_err(|_| Error::LowOrder)?;
         self.symmetric.mix_key::<C>(&shared);
-        shared.zeroize();
+        wipe(&mut shared);
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! Noise §5.2 `SymmetricState`, with the HKDF of §4.3.
 
-use zeroize::Zeroize;
-
-use crate::crypto::{Crypto, Forged, Suite, TAG};
+use crate::{
+    crypto::{Crypto, Forged, Suite, TAG},
+    key::wipe,
+};
 
 /// BLAKE2s' block length in bytes, for HMAC (RFC 2104).
 const BLOCK: usize = 64;
@@ -31,8 +32,8 @@ fn hmac<C: Crypto>(key: &[u8; 32], data: [&[u8]; 2]) -> [u8; 32] {
     let mut hash = C::hash(&[&block, first, second]);
     block.iter_mut().for_each(|byte| *byte ^= INNER ^ OUTER);
     let mac = C::hash(&[&block, &hash]);
-    block.zeroize();
-    hash.zeroize();
+    wipe(&mut block);
+    wipe(&mut hash);
     mac
 }
 
@@ -46,8 +47,8 @@ fn hkdf<C: Crypto, const N: usize>(ck: &[u8; 32], material: &[u8]) -> [[u8; 32];
         last = hmac::<C>(&temp, [previous, &[number]]);
         *slot = last;
     }
-    temp.zeroize();
-    last.zeroize();
+    wipe(&mut temp);
+    wipe(&mut last);
     out
 }
 
@@ -83,7 +84,7 @@ impl SymmetricState {
         let mut keys = hkdf::<C, 2>(&self.ck, material);
         let [ck, k] = &keys;
         self.set_key(ck, k);
-        keys.zeroize();
+        wipe(keys.as_flattened_mut());
     }
 
     pub(super) fn mix_key_and_hash<C: Crypto>(&mut self, material: &[u8]) {
@@ -91,7 +92,7 @@ impl SymmetricState {
         let [ck, hash, k] = &keys;
         self.mix_hash::<C>(hash);
         self.set_key(ck, k);
-        keys.zeroize();
+        wipe(keys.as_flattened_mut());
     }
 
     fn set_key(&mut self, ck: &[u8; 32], k: &[u8; 32]) {
@@ -135,7 +136,7 @@ impl SymmetricState {
 
 impl Drop for SymmetricState {
     fn drop(&mut self) {
-        self.ck.zeroize();
-        self.k.zeroize();
+        wipe(&mut self.ck);
+        wipe(&mut self.k);
     }
 }

@@ -213,14 +213,13 @@ impl HalfOpen {
             && step_of(self.pattern, noise.step()) == kind
     }
 
-    /// The session of a complete handshake, and what the other side said of itself.
-    pub(super) fn take_session<C: Crypto>(&mut self) -> Option<(Session, Terms)> {
+    /// The session of a complete handshake.
+    pub(super) fn take_session<C: Crypto>(&mut self) -> Option<Session> {
         let theirs = self.theirs?;
-        let session = match &mut self.stage {
-            Stage::Noise(noise) => Session::new::<C>(noise, self.ours.label, theirs.label),
-            Stage::Confirm { session, .. } => session.take()?,
-        };
-        Some((session, theirs))
+        match &mut self.stage {
+            Stage::Noise(noise) => Some(Session::new::<C>(noise, self.ours.label, theirs.label)),
+            Stage::Confirm { session, .. } => session.take(),
+        }
     }
 
     /// What a notice to the other side calls it: the attempt, and once that is complete there, its session.
@@ -241,7 +240,7 @@ impl HalfOpen {
 
     /// A responder has done its part: what is left of the handshake is its session.
     pub(super) fn confirm<C: Crypto>(&mut self) {
-        let session = self.take_session::<C>().map(|(session, _)| session);
+        let session = self.take_session::<C>();
         self.stage = Stage::Confirm { session, first: None };
     }
 

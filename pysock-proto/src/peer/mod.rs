@@ -394,7 +394,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         let key = self.halves.as_slice().get(at).ok_or(wrong)?.peer.key;
         let place = self.place(&key);
         let half = self.halves.as_mut_slice().get_mut(at).ok_or(wrong)?;
-        let (session, theirs) = half.take_session::<C>().ok_or(wrong)?;
+        let theirs = half.theirs.ok_or(wrong)?;
+        let session = half.take_session::<C>().ok_or(wrong)?;
         let (Ok(at) | Err(at)) = place;
         let before = place.ok().and_then(|at| self.sessions.as_mut_slice().get_mut(at));
         let is_known = before.is_some();

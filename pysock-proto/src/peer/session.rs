@@ -2,10 +2,9 @@
 
 use core::num::NonZeroU32;
 
-use zeroize::Zeroize;
-
 use crate::{
     crypto::{Crypto, Suite, TAG},
+    key::wipe,
     noise::HandshakeState,
     wire::inner::{self, RECORD_HEADER},
 };
@@ -52,7 +51,7 @@ impl Session {
     pub(super) fn new<C: Crypto>(noise: &HandshakeState, ours: u8, theirs: u8) -> Self {
         let mut keys = noise.keys::<C>();
         let [outgoing, incoming] = keys;
-        keys.zeroize();
+        wipe(keys.as_flattened_mut());
         let [a, b, c, d, e, f, g, h, ..] = *noise.hash();
         Session {
             key: outgoing,
@@ -82,7 +81,7 @@ impl Session {
     pub(super) fn into_receiving(mut self) -> Receiving {
         let Receiving { key, label, above } = &mut self.receiving;
         let half = Receiving { key: *key, label: *label, above: *above };
-        key.zeroize();
+        wipe(key);
         half
     }
 }
@@ -111,12 +110,12 @@ impl Receiving {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.key.zeroize();
+        wipe(&mut self.key);
     }
 }
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        self.key.zeroize();
+        wipe(&mut self.key);
     }
 }
