@@ -263,3 +263,20 @@ async fn what_a_client_that_is_gone_has_missed_is_known() {
     let gone = tokio::time::timeout(Duration::from_secs(20), a.send_to_client("b", "?")).await;
     assert!(matches!(gone, Ok(Err(Error::Failed { .. }))), "{gone:?}");
 }
+
+#[tokio::test]
+async fn a_pinned_key_is_reached_by_the_label_it_has_here() {
+    let server = serve(server_config()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = client_config("a");
+    config.state = Some(folder.path().join("a.state"));
+    config.peers = Trust::Pin;
+    let (a, b) =
+        (connect_with(config.clone(), &server).await.unwrap(), connect("b", &server).await);
+    let file = pysock_std::state::StateFile::open(config.state.unwrap()).unwrap();
+    let label = "cellar".parse().unwrap();
+    file.update(|state| state.pin_peer(label, b.public_key())).unwrap().unwrap();
+    let mut heard = b.listen_peers().unwrap();
+    within(a.send_to_client("cellar", "still damp?")).await.unwrap();
+    assert_eq!(text(&mut heard).await, ("a".into(), "still damp?".into()));
+}

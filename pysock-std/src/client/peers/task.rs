@@ -5,23 +5,22 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use pysock_proto::{
     ChannelId, CloseReason, Connection, Env, Envelope, Failure, Kind, Party, PeerError, PeerId,
-    PeerInfo, PeerRefusal, PublicKey, SendError, StreamId, TxBuf, Unit,
+    PeerInfo, PublicKey, SendError, StreamId, TxBuf, Unit,
     group::{GroupId, HEADER},
-    peer::{Acquaintance, Greeting, HalfOpen, Peer, PeerEvent, PeerVerify, Peers, channel},
+    peer::{Acquaintance, HalfOpen, Peer, PeerEvent, Peers, channel},
 };
 
 use super::{
     PeerNews,
     book::{Entry, MAX_HANDSHAKES, MAX_SESSIONS, Order, Phase, Why},
-    trust::Standing,
+    lane::{Lane, PeerIn},
 };
 use crate::{
     Message, Sender,
     client::shared::Shared,
     config::Trust,
     grow::Grow,
-    line::Control,
-    link::{self, C, Destination, Filled, In, Messages, Receiving, Turn, Verdict, Wait},
+    link::{self, C, Destination, Filled, Messages, Receiving, Verdict, Wait},
     message::Source,
     outbox::{Body, Outgoing},
     reply::{Asked, Replier},
@@ -29,41 +28,16 @@ use crate::{
 
 /// How long one attempt at a handshake may take, in milliseconds.
 const ATTEMPT_MILLIS: u64 = 3_000;
-/// How long a person may take to decide about a key, in milliseconds.
-const DECISION_MILLIS: u64 = 110_000;
 
-type Core = Peers<C, Grow<Peer>, Grow<HalfOpen>>;
-
-/// What goes to and comes from one client.
-struct Lane {
-    entry: Arc<Entry>,
-    messages: Messages,
-    receiving: Receiving,
-}
+pub(super) type Core = Peers<C, Grow<Peer>, Grow<HalfOpen>>;
 
 /// All sessions of a client. Outlives its connections.
 pub(in crate::client) struct PeerTask {
-    shared: Arc<Shared>,
-    core: Core,
+    pub(super) shared: Arc<Shared>,
+    pub(super) core: Core,
     lanes: HashMap<PublicKey, Lane>,
     /// The program is leaving, and every session was closed.
     parting: bool,
-}
-
-/// Credit for one client's streams.
-struct PeerIn<'a> {
-    core: &'a mut Core,
-    key: PublicKey,
-}
-
-impl In for PeerIn<'_> {
-    fn consumed(&mut self, stream: StreamId, bytes: usize) {
-        self.core.consumed(&self.key, stream, bytes);
-    }
-
-    fn stop(&mut self, stream: StreamId, why: Failure) {
-        self.core.stop(&self.key, stream, why);
-    }
 }
 
 impl PeerTask {
@@ -223,7 +197,7 @@ impl PeerTask {
         Some(peer)
     }
 
-    fn obey(&mut self, order: Order, env: &Env<'_>) {
+    pub(super) fn obey(&mut self, order: Order, env: &Env<'_>) {
         match order {
             Order::Meet(peer, acquaintance) => self.meet(&peer, acquaintance, env),
             Order::Answer(greeting) => {
@@ -419,70 +393,6 @@ impl PeerTask {
         self.fails(&peer.key, Why::Peer(why));
     }
 
-    /// Somebody wants a session.
-    fn greeted(&mut self, peer: PeerInfo, greeting: Greeting, env: &Env<'_>) {
-        let entry = self.shared.book.get(&peer.key);
-        // Under another name than the one it was accepted with, it might be taken for somebody else.
-        let same = |entry: &Arc<Entry>| entry.is_pinned() && entry.info().name == peer.name;
-        let known = entry.as_ref().is_some_and(same) || self.shared.is_member(&peer.key);
-        if known && self.core.get(&peer.key).is_some() && self.shared.book.entry(&peer).is_ok() {
-            // It was accepted before, and only its owner can use this key.
-            self.obey(Order::Answer(greeting), env);
-            return;
-        }
-        if greeting.is_proven() && self.shared.config.peers == Trust::Ask {
-            self.core.hold_greeting(&greeting, env.now.after_millis(DECISION_MILLIS), env);
-        }
-        let shared = self.shared.clone();
-        tokio::spawn(async move {
-            let allowed = match greeting.is_proven() {
-                true => shared.admit(peer.name, peer.key).await,
-                // The key is judged once it is proven; here only what can be said for certain.
-                false => match (shared.vouched(&peer.name, &peer.key).await, shared.config.peers) {
-                    (Ok(Standing::Changed(expected)), _) => {
-                        Err(Why::Changed { expected, offered: peer.key })
-                    }
-                    (Ok(Standing::New), Trust::Pin) if !shared.is_member(&peer.key) => {
-                        Err(Why::Unknown(peer.key))
-                    }
-                    (standing, _) => standing.map(|_| false),
-                },
-            };
-            match allowed.and_then(|pinned| shared.book.enter(&peer, pinned)) {
-                Ok(()) => shared.book.order(Order::Answer(greeting)),
-                Err(why) => {
-                    // First of all the other side: a program that hears of it may end at once.
-                    shared.book.order(Order::Refuse(greeting, PeerRefusal::NotTrusted));
-                    shared.turned_away(peer, why);
-                }
-            }
-        });
-    }
-
-    /// Somebody has proven a key.
-    fn verify(&mut self, peer: PeerInfo, verify: PeerVerify, env: &Env<'_>) {
-        // As both it and the server say: the handshake has compared.
-        let peer = PeerInfo { name: *verify.name(), ..peer };
-        if self.shared.config.peers == Trust::Ask {
-            self.core.hold_verify(&verify, env.now.after_millis(DECISION_MILLIS), env);
-        }
-        let shared = self.shared.clone();
-        tokio::spawn(async move {
-            let judged = shared.admit(peer.name, *verify.key()).await;
-            match judged.and_then(|pinned| shared.book.enter(&peer, pinned)) {
-                Ok(()) => shared.book.order(Order::Accept(verify)),
-                Err(why) => {
-                    // As above.
-                    shared.book.order(Order::Deny(verify, PeerRefusal::NotTrusted));
-                    if let Some(entry) = shared.book.get(&peer.key) {
-                        entry.fails(why.clone());
-                    }
-                    shared.turned_away(peer, why);
-                }
-            }
-        });
-    }
-
     fn opened(&mut self, peer: &PeerInfo, fresh: bool) -> Verdict {
         let mut peer = *peer;
         if let Some(entry) = self.shared.book.get(&peer.key) {
@@ -622,62 +532,6 @@ impl PeerTask {
         let input = &mut PeerIn { core: &mut self.core, key: peer.key };
         lane.receiving.begin(stream, envelope, length, to, input);
         verdict
-    }
-}
-
-impl Lane {
-    fn is_idle(&self) -> bool {
-        self.messages.is_idle() && self.entry.outbox.lock().is_empty()
-    }
-
-    /// Whoever takes large messages part by part has come further.
-    fn listen_to_consumers(&mut self, input: &mut PeerIn<'_>) {
-        while let Some(control) = self.entry.outbox.line.next() {
-            match control {
-                Control::Consumed { stream, turn, bytes } => {
-                    self.receiving.consumed((stream, turn), bytes, input);
-                }
-                Control::Stop { stream, turn, why } => {
-                    self.receiving.stop((stream, turn), why, input);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Moves what is queued, large messages and others by turns.
-    fn fill(
-        &mut self,
-        conn: &mut Connection<C>,
-        tx: &mut TxBuf<Vec<u8>>,
-        core: &mut Core,
-        key: &PublicKey,
-    ) -> Filled {
-        if self.is_idle() {
-            return Filled::All;
-        }
-        let mut tx = tx.lend();
-        let Ok(mut out) = conn.to_peer(&mut tx, core, key) else { return Filled::All };
-        let outbox = &*self.entry.outbox;
-        loop {
-            let Turn { moved: large, filled } = self.messages.large(&mut out, outbox);
-            if filled == Filled::Full {
-                return Filled::Full;
-            }
-            let Turn { moved, filled } = self.messages.queued(&mut out, outbox);
-            if filled == Filled::Full {
-                return Filled::Full;
-            }
-            if !large && !moved {
-                return Filled::All;
-            }
-        }
-    }
-
-    /// Large messages under way, in both directions, are lost.
-    fn reset(&mut self) {
-        self.messages.give_back(&self.entry.outbox);
-        self.receiving.reset();
     }
 }
 
