@@ -261,8 +261,11 @@ fn send_and_request_are_end_to_end_unless_a_channel_is_given() {
         let unknown = run(path, &strict).code(4);
         assert!(unknown.stderr.contains("pysock trust add b pysock1"), "{unknown:?}");
     }
-    run(path, &with(&["trust", "replace", "b"], &[&key_of(path, "pin.yaml"), "--state", "a.state"]))
-        .code(0);
+    run(
+        path,
+        &with(&["trust", "replace", "b"], &[&key_of(path, "pin.yaml"), "--state", "a.state"]),
+    )
+    .code(0);
     let changed = run(path, &with(&["send", "--to", "b", "secret"], &a)).code(4);
     assert!(changed.stderr.contains("pysock trust replace b"), "{changed:?}");
     assert!(b.stdout.try_recv().is_err());
