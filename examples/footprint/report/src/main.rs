@@ -6,11 +6,8 @@ mod elf;
 use std::{collections::BTreeMap, error::Error, fs, path::Path, process::ExitCode};
 
 /// What may not be exceeded, in bytes.
-const BUDGETS: [(&str, usize); 3] = [
-    ("client flash", 40 * 1024),
-    ("size of Connection", 512),
-    ("size of Peer", 400),
-];
+const BUDGETS: [(&str, usize); 3] =
+    [("client flash", 40 * 1024), ("size of Connection", 512), ("size of Peer", 400)];
 
 /// By how much a figure may exceed the recorded one, in percent.
 const TOLERANCE: usize = 3;
