@@ -238,7 +238,10 @@ impl Model {
 }
 
 /// Makes the change in the store. That another key is pinned is an answer, not a failure.
-pub(crate) fn change<F: NorFlash>(store: &mut KeyStore<F>, change: &Change) -> Result<(), KeyStoreError> {
+pub(crate) fn change<F: NorFlash>(
+    store: &mut KeyStore<F>,
+    change: &Change,
+) -> Result<(), KeyStoreError> {
     let result = match change {
         Change::Name(text) => store.set_name(&name(text)),
         Change::Pin(slot, key, suites) => store.pin_server(*slot, PublicKey([*key; 32]), suites),
