@@ -79,6 +79,11 @@ impl<F: NorFlash> Log<F> {
         Ok(Log { flash, base: range.start, half, mounted: None })
     }
 
+    /// Where the second half begins.
+    fn second(&self) -> u32 {
+        self.base.saturating_add(self.half)
+    }
+
     /// How much of a half is used.
     fn used(&self) -> u32 {
         self.half.min(LARGEST_LOG)
@@ -87,7 +92,7 @@ impl<F: NorFlash> Log<F> {
     /// Reads what there is, and finishes a move that was cut short.
     pub(super) async fn mount(&mut self) -> Result<(), KeyStoreError> {
         self.mounted = None;
-        let (first, second) = (self.base, self.base.saturating_add(self.half));
+        let (first, second) = (self.base, self.second());
         let a = self.header(first).await?;
         let b = self.header(second).await?;
         let (live, seq, other) = match (a, b) {
@@ -119,27 +124,29 @@ impl<F: NorFlash> Log<F> {
     }
 
     /// Neither half was ever live. Is it because provisioning has not happened or not finished, or is it something else?
-    ///
-    /// An unfinished first half is a log like any other, without its sealed header, and the second half is untouched.
     async fn nothing_yet(&mut self) -> KeyStoreError {
-        match self.unprovisioned().await {
+        match self.unfinished().await {
             Ok(None) => KeyStoreError::Empty,
             Ok(Some(at)) => KeyStoreError::Corrupt { at },
             Err(error) => error,
         }
     }
 
-    async fn unprovisioned(&mut self) -> Result<Option<u32>, KeyStoreError> {
-        let (first, second) = (self.base, self.base.saturating_add(self.half));
-        if let Some(at) = self.not_blank(second, second.saturating_add(self.used())).await? {
-            return Ok(Some(at));
+    /// Looks for what provisioning would not leave when it is cut short. A half that it did not finish is blank, or a
+    /// log like any other without its sealed header.
+    async fn unfinished(&mut self) -> Result<Option<u32>, KeyStoreError> {
+        for half in [self.base, self.second()] {
+            let walk = self.walk(half).await?;
+            // The header is written last.
+            let complete = walk.tail.is_some() && !walk.entries.is_empty();
+            let from = if complete { Self::RETIRED } else { 0 };
+            let (from, body) = (half.saturating_add(from), half.saturating_add(Self::BODY));
+            let stray = self.not_blank(from, body).await?;
+            if stray.is_some() {
+                return Ok(stray);
+            }
         }
-        let walk = self.walk(first).await?;
-        // The header is written last.
-        let finished = walk.tail.is_some() && !walk.entries.is_empty();
-        let until = if finished { Self::RETIRED } else { 0 };
-        let body = first.saturating_add(Self::BODY);
-        self.not_blank(first.saturating_add(until), body).await
+        Ok(None)
     }
 
     /// Begins a store in a range that has none.
@@ -153,11 +160,16 @@ impl<F: NorFlash> Log<F> {
             Ok(()) => return Err(KeyStoreError::AlreadyProvisioned),
             Err(error) => return Err(error),
         }
-        let half = self.base;
-        // An erasure that is cut short may leave anything, which would not be taken for an empty range.
-        if self.not_blank(half, half.saturating_add(self.half)).await?.is_some() {
-            self.clear(half).await?;
-        }
+        // An erasure that is cut short may leave anything, and that would not be taken for an empty range: erase only
+        // if two attempts were cut short already.
+        let half = if self.is_blank(self.base).await? {
+            self.base
+        } else if self.is_blank(self.second()).await? {
+            self.second()
+        } else {
+            self.clear(self.base).await?;
+            self.base
+        };
         let body = half.saturating_add(Self::BODY);
         let at = self.put(body, &Entry::Identity(secret.clone())).await?;
         if let Some(name) = name {
@@ -214,8 +226,7 @@ impl<F: NorFlash> Log<F> {
 
     /// Writes what counts and `entry` into the other half, and gives this one up.
     async fn move_over(&mut self, from: Mounted, entry: &Entry) -> Result<(), KeyStoreError> {
-        let first = self.base;
-        let to = if from.live == first { first.saturating_add(self.half) } else { first };
+        let to = if from.live == self.base { self.second() } else { self.base };
         // Erased just before it is written, in one run: what an erasure that was cut short leaves may read as erased
         // and not last.
         self.clear(to).await?;
@@ -364,14 +375,17 @@ impl<F: NorFlash> Log<F> {
         Ok(None)
     }
 
+    /// Whether the log of a half and its header are erased.
+    async fn is_blank(&mut self, half: u32) -> Result<bool, KeyStoreError> {
+        let end = half.saturating_add(self.used());
+        Ok(self.not_blank(half, end).await?.is_none())
+    }
+
     /// Erases a half.
     async fn clear(&mut self, half: u32) -> Result<(), KeyStoreError> {
         let end = half.saturating_add(self.half);
         self.flash.erase(half, end).await.map_err(flash_error)?;
-        match self.not_blank(half, half.saturating_add(self.used())).await? {
-            Some(_) => Err(KeyStoreError::WornOut),
-            None => Ok(()),
-        }
+        if self.is_blank(half).await? { Ok(()) } else { Err(KeyStoreError::WornOut) }
     }
 
     /// Writes `entry` into the slot at `at`: itself, then its seal. Returns where the next one goes.

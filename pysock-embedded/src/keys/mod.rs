@@ -65,8 +65,8 @@
 //! - [`MAX_SERVERS`] and [`MAX_PEERS`] pins, or fewer in small pages: what is kept may take half of the log. In 4096 bytes that
 //!   are 25 peers with long names. The log is at most 16 KiB long, however large the pages are.
 //! - Opening reads the log once, and each lookup the entries that count. Nothing is cached but where they are.
-//! - Where power is cut while the remains of an interrupted *first* provisioning are being erased, and the flash reads as
-//!   anything after that, the range may be refused as [`Corrupt`](KeyStoreError::Corrupt). Nothing is lost: erase it.
+//! - Provisioning that was cut short twice has to erase before it tries again. Where power is cut during that as well, the
+//!   range may be refused as [`Corrupt`](KeyStoreError::Corrupt). Nothing is lost: erase it.
 //! - A driver has to return the bytes of a unit whose write was cut short, whatever they are. On chips with error correction
 //!   that reports a fault, it has to catch that and return zeros.
 

@@ -265,6 +265,11 @@ impl<const W: usize, const E: usize> Nor<W, E> {
         KeyStore::provision(self, range, &SecretKey::from_bytes(SECRET), Some(&name("sensor-7")))
     }
 
+    /// Whether a page is erased.
+    pub(crate) fn is_blank(&self, page: usize) -> bool {
+        self.bytes[page * E..][..E].iter().all(|byte| *byte == 0xff)
+    }
+
     pub(crate) fn open(&mut self) -> Result<KeyStore<&mut Self>, KeyStoreError> {
         let range = self.range();
         KeyStore::open(self, range)
