@@ -2,7 +2,6 @@
 
 mod nor;
 
-use embedded_storage::nor_flash::NorFlashErrorKind;
 use nor::{Change, Model, Nor, TEARS, Tear, change, long};
 use proptest::prelude::*;
 use pysock_embedded::keys::KeyStoreError;
@@ -11,7 +10,7 @@ use pysock_embedded::keys::KeyStoreError;
 fn script() -> (Vec<Change>, Vec<String>) {
     let labels: Vec<_> = (0..3).map(long).collect();
     let mut script = vec![];
-    for round in 0..6u8 {
+    for round in 0..5u8 {
         let label = &labels[usize::from(round) % 3];
         script.push(Change::PinPeer(label.clone(), round));
         script.push(Change::Pin(round % 2, 1, vec![round]));
@@ -123,7 +122,7 @@ fn changes() -> impl Strategy<Value = Change> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Many changes, with cuts at random, also while the store opens and finishes what another cut left.
     #[test]
