@@ -10,18 +10,24 @@ use core::{
 use embedded_storage::nor_flash as blocking;
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 
-use super::{AsyncKeyStore, Entropy, KeyStoreError, KnownServer};
+use super::{
+    AsyncKeyStore, Entropy, KeyStoreError, KnownServer,
+    entry::{Entry, Subject},
+    log::Log,
+};
 use crate::proto::{Name, PublicKey, SecretKey};
 
 /// The keys of this device, in a range of its flash.
 ///
 /// The range is an even number of whole pages that nothing else writes to. For a driver that is async there is
 /// [`AsyncKeyStore`].
-pub struct KeyStore<F>(AsyncKeyStore<Blocking<F>>);
+pub struct KeyStore<F> {
+    log: Log<Blocking<F>>,
+}
 
 impl<F> fmt::Debug for KeyStore<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str("KeyStore(…)")
     }
 }
 
@@ -32,7 +38,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// [`KeyStoreError::Empty`] if nothing has been provisioned. Anything else that is not a whole store is refused as
     /// well, and stays as it is: to go on with new keys would give up the identity and accept any server.
     pub fn open(flash: F, range: Range<u32>) -> Result<Self, KeyStoreError> {
-        now(AsyncKeyStore::open(Blocking(flash), range)).map(KeyStore)
+        now(AsyncKeyStore::open(Blocking(flash), range)).map(Self::from)
     }
 
     /// Stores the identity of this device, and its name if it has one, in a range that is empty.
@@ -45,7 +51,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
         secret: &SecretKey,
         name: Option<&Name>,
     ) -> Result<Self, KeyStoreError> {
-        now(AsyncKeyStore::provision(Blocking(flash), range, secret, name)).map(KeyStore)
+        now(AsyncKeyStore::provision(Blocking(flash), range, secret, name)).map(Self::from)
     }
 
     /// Opens the store. On the first boot it makes a key from `entropy` and stores it, with `name` if there is one.
@@ -59,7 +65,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
         entropy: &mut impl Entropy,
         name: Option<&Name>,
     ) -> Result<Self, KeyStoreError> {
-        now(AsyncKeyStore::open_or_provision(Blocking(flash), range, entropy, name)).map(KeyStore)
+        now(AsyncKeyStore::open_or_provision(Blocking(flash), range, entropy, name)).map(Self::from)
     }
 
     /// The secret key of this device.
@@ -67,7 +73,9 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// The flash could not be read, or was damaged meanwhile.
     pub fn identity(&mut self) -> Result<SecretKey, KeyStoreError> {
-        now(self.0.identity())
+        let entry = self.get(Subject::Identity)?;
+        // A store without one does not mount.
+        entry.and_then(Entry::secret).ok_or(KeyStoreError::Empty)
     }
 
     /// What this device is called.
@@ -75,7 +83,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`identity`](Self::identity).
     pub fn name(&mut self) -> Result<Option<Name>, KeyStoreError> {
-        now(self.0.name())
+        Ok(self.get(Subject::OwnName)?.and_then(Entry::own_name))
     }
 
     /// Gives this device a name.
@@ -83,7 +91,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// The flash could not be read or written.
     pub fn set_name(&mut self, name: &Name) -> Result<(), KeyStoreError> {
-        now(self.0.set_name(name))
+        self.change(&Entry::OwnName(*name)).map(|_| ())
     }
 
     /// The server remembered in this slot. Slots are numbers of the caller's choice, one for each server it knows an
@@ -92,10 +100,10 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`identity`](Self::identity).
     pub fn server(&mut self, slot: u8) -> Result<Option<KnownServer>, KeyStoreError> {
-        now(self.0.server(slot))
+        Ok(self.get(Subject::Server(slot))?.and_then(Entry::server))
     }
 
-    /// Remembers a server. The suites of a server that is known are brought up to date. Of at most 16.
+    /// Remembers a server. The suites of a server that is known are brought up to date; beyond 16 they are left out.
     ///
     /// # Errors
     /// [`KeyStoreError::OtherKey`] if another key is pinned in this slot; [`KeyStoreError::Full`] if there is no room; or
@@ -106,7 +114,8 @@ impl<F: blocking::NorFlash> KeyStore<F> {
         key: PublicKey,
         suites: &[u8],
     ) -> Result<(), KeyStoreError> {
-        now(self.0.pin_server(slot, key, suites))
+        let entry = Entry::Server(slot, KnownServer::new(key, suites));
+        self.change(&entry).map(|_| ())
     }
 
     /// Forgets a server, and returns the key it had.
@@ -116,7 +125,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// The flash could not be read or written.
     pub fn forget_server(&mut self, slot: u8) -> Result<Option<PublicKey>, KeyStoreError> {
-        now(self.0.forget_server(slot))
+        Ok(self.change(&Entry::NoServer(slot))?.and_then(Entry::key))
     }
 
     /// The key pinned under this label.
@@ -124,7 +133,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`identity`](Self::identity).
     pub fn peer(&mut self, label: &Name) -> Result<Option<PublicKey>, KeyStoreError> {
-        now(self.0.peer(label))
+        Ok(self.get(Subject::Peer(*label))?.and_then(Entry::key))
     }
 
     /// The label of a key: if it has several, the alphabetically first.
@@ -132,7 +141,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`identity`](Self::identity).
     pub fn peer_label(&mut self, key: &PublicKey) -> Result<Option<Name>, KeyStoreError> {
-        now(self.0.peer_label(key))
+        now(self.log.peer_label(key))
     }
 
     /// Remembers a peer. A key may have several labels, a label has one key.
@@ -140,7 +149,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`pin_server`](Self::pin_server).
     pub fn pin_peer(&mut self, label: &Name, key: PublicKey) -> Result<(), KeyStoreError> {
-        now(self.0.pin_peer(label, key))
+        self.change(&Entry::Peer(*label, key)).map(|_| ())
     }
 
     /// Forgets a peer, and returns the key it had.
@@ -150,7 +159,23 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// The flash could not be read or written.
     pub fn forget_peer(&mut self, label: &Name) -> Result<Option<PublicKey>, KeyStoreError> {
-        now(self.0.forget_peer(label))
+        Ok(self.change(&Entry::NoPeer(*label))?.and_then(Entry::key))
+    }
+
+    fn from(store: AsyncKeyStore<Blocking<F>>) -> Self {
+        KeyStore { log: store.log }
+    }
+
+    // These two are all that is run of the async body, each linked once instead of into every caller.
+
+    #[inline(never)]
+    fn get(&mut self, subject: Subject) -> Result<Option<Entry>, KeyStoreError> {
+        now(self.log.get(subject))
+    }
+
+    #[inline(never)]
+    fn change(&mut self, entry: &Entry) -> Result<Option<Entry>, KeyStoreError> {
+        now(self.log.change(entry))
     }
 }
 

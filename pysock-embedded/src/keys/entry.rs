@@ -8,6 +8,7 @@ use core::slice;
 
 use zeroize::Zeroize;
 
+use super::KeyStoreError;
 use crate::proto::{Name, PublicKey, SecretKey};
 
 /// How many suites of a server are remembered, which is more than a server can announce.
@@ -77,6 +78,45 @@ impl Entry {
         matches!(self, Entry::NoServer(_) | Entry::NoPeer(_))
     }
 
+    /// Whether storing it changes anything, when `old` is what there is.
+    ///
+    /// # Errors
+    /// A pin is never replaced by another key.
+    pub(super) fn changes(&self, old: Option<&Entry>) -> Result<bool, KeyStoreError> {
+        match (old, self) {
+            (Some(Entry::Server(_, old)), Entry::Server(_, new)) if old.key != new.key => {
+                Err(KeyStoreError::OtherKey(old.key))
+            }
+            (Some(Entry::Peer(_, old)), Entry::Peer(_, new)) if old != new => {
+                Err(KeyStoreError::OtherKey(*old))
+            }
+            (Some(old), new) => Ok(old != new),
+            (None, new) => Ok(!new.removes()),
+        }
+    }
+
+    pub(super) fn secret(self) -> Option<SecretKey> {
+        if let Entry::Identity(secret) = self { Some(secret) } else { None }
+    }
+
+    pub(super) fn own_name(self) -> Option<Name> {
+        if let Entry::OwnName(name) = self { Some(name) } else { None }
+    }
+
+    pub(super) fn server(self) -> Option<KnownServer> {
+        if let Entry::Server(_, server) = self { Some(server) } else { None }
+    }
+
+    /// The key that is pinned.
+    pub(super) fn key(self) -> Option<PublicKey> {
+        match self {
+            Entry::Server(_, server) => Some(server.key),
+            Entry::Peer(_, key) => Some(key),
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
     pub(super) fn encode(&self) -> Bytes {
         let (kind, payload): (u8, [&[u8]; 3]) = match self {
             Entry::Identity(secret) => (1, [secret.expose(), &[], &[]]),

@@ -205,8 +205,17 @@ impl<F: NorFlash> Log<F> {
         Ok(first)
     }
 
-    /// Makes `entry` the latest about its subject. The caller has seen to it that this changes something.
-    pub(super) async fn set(&mut self, entry: &Entry) -> Result<(), KeyStoreError> {
+    /// Stores `entry` if that changes anything, and returns what there was.
+    pub(super) async fn change(&mut self, entry: &Entry) -> Result<Option<Entry>, KeyStoreError> {
+        let old = self.get(entry.subject()).await?;
+        if entry.changes(old.as_ref())? {
+            self.set(entry).await?;
+        }
+        Ok(old)
+    }
+
+    /// Makes `entry` the latest about its subject.
+    async fn set(&mut self, entry: &Entry) -> Result<(), KeyStoreError> {
         let mut mounted = self.take().await?;
         if !entry.removes() && !self.has_room(&mounted, entry).await? {
             self.mounted = Some(mounted);

@@ -14,7 +14,7 @@ use crate::proto::{Name, PublicKey, SecretKey};
 /// [`KeyStore`](super::KeyStore) over a flash driver that is async. Dropping a future before it is done is like losing
 /// power at that moment: the change is there or it is not, and the store can go on.
 pub struct AsyncKeyStore<F> {
-    log: Log<F>,
+    pub(super) log: Log<F>,
 }
 
 impl<F> fmt::Debug for AsyncKeyStore<F> {
@@ -72,11 +72,9 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     /// # Errors
     /// As there.
     pub async fn identity(&mut self) -> Result<SecretKey, KeyStoreError> {
-        match self.log.get(Subject::Identity).await? {
-            Some(Entry::Identity(secret)) => Ok(secret),
-            // A store without one does not mount.
-            _ => Err(KeyStoreError::Empty),
-        }
+        let entry = self.log.get(Subject::Identity).await?;
+        // A store without one does not mount.
+        entry.and_then(Entry::secret).ok_or(KeyStoreError::Empty)
     }
 
     /// See [`KeyStore::name`](super::KeyStore::name).
@@ -84,10 +82,7 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     /// # Errors
     /// As there.
     pub async fn name(&mut self) -> Result<Option<Name>, KeyStoreError> {
-        match self.log.get(Subject::OwnName).await? {
-            Some(Entry::OwnName(name)) => Ok(Some(name)),
-            _ => Ok(None),
-        }
+        Ok(self.log.get(Subject::OwnName).await?.and_then(Entry::own_name))
     }
 
     /// See [`KeyStore::set_name`](super::KeyStore::set_name).
@@ -95,10 +90,7 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     /// # Errors
     /// As there.
     pub async fn set_name(&mut self, name: &Name) -> Result<(), KeyStoreError> {
-        if self.name().await? == Some(*name) {
-            return Ok(());
-        }
-        self.log.set(&Entry::OwnName(*name)).await
+        self.log.change(&Entry::OwnName(*name)).await.map(|_| ())
     }
 
     /// See [`KeyStore::server`](super::KeyStore::server).
@@ -106,10 +98,7 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     /// # Errors
     /// As there.
     pub async fn server(&mut self, slot: u8) -> Result<Option<KnownServer>, KeyStoreError> {
-        match self.log.get(Subject::Server(slot)).await? {
-            Some(Entry::Server(_, server)) => Ok(Some(server)),
-            _ => Ok(None),
-        }
+        Ok(self.log.get(Subject::Server(slot)).await?.and_then(Entry::server))
     }
 
     /// See [`KeyStore::pin_server`](super::KeyStore::pin_server).
@@ -122,12 +111,8 @@ impl<F: NorFlash> AsyncKeyStore<F> {
         key: PublicKey,
         suites: &[u8],
     ) -> Result<(), KeyStoreError> {
-        let new = KnownServer::new(key, suites);
-        match self.server(slot).await? {
-            Some(old) if old.key != key => Err(KeyStoreError::OtherKey(old.key)),
-            Some(old) if old == new => Ok(()),
-            _ => self.log.set(&Entry::Server(slot, new)).await,
-        }
+        let entry = Entry::Server(slot, KnownServer::new(key, suites));
+        self.log.change(&entry).await.map(|_| ())
     }
 
     /// See [`KeyStore::forget_server`](super::KeyStore::forget_server).
@@ -135,9 +120,7 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     /// # Errors
     /// As there.
     pub async fn forget_server(&mut self, slot: u8) -> Result<Option<PublicKey>, KeyStoreError> {
-        let Some(old) = self.server(slot).await? else { return Ok(None) };
-        self.log.set(&Entry::NoServer(slot)).await?;
-        Ok(Some(old.key))
+        Ok(self.log.change(&Entry::NoServer(slot)).await?.and_then(Entry::key))
     }
 
     /// See [`KeyStore::peer`](super::KeyStore::peer).
@@ -145,10 +128,7 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     /// # Errors
     /// As there.
     pub async fn peer(&mut self, label: &Name) -> Result<Option<PublicKey>, KeyStoreError> {
-        match self.log.get(Subject::Peer(*label)).await? {
-            Some(Entry::Peer(_, key)) => Ok(Some(key)),
-            _ => Ok(None),
-        }
+        Ok(self.log.get(Subject::Peer(*label)).await?.and_then(Entry::key))
     }
 
     /// See [`KeyStore::peer_label`](super::KeyStore::peer_label).
@@ -164,11 +144,7 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     /// # Errors
     /// As there.
     pub async fn pin_peer(&mut self, label: &Name, key: PublicKey) -> Result<(), KeyStoreError> {
-        match self.peer(label).await? {
-            Some(old) if old == key => Ok(()),
-            Some(old) => Err(KeyStoreError::OtherKey(old)),
-            None => self.log.set(&Entry::Peer(*label, key)).await,
-        }
+        self.log.change(&Entry::Peer(*label, key)).await.map(|_| ())
     }
 
     /// See [`KeyStore::forget_peer`](super::KeyStore::forget_peer).
@@ -176,10 +152,6 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     /// # Errors
     /// As there.
     pub async fn forget_peer(&mut self, label: &Name) -> Result<Option<PublicKey>, KeyStoreError> {
-        let old = self.peer(label).await?;
-        if old.is_some() {
-            self.log.set(&Entry::NoPeer(*label)).await?;
-        }
-        Ok(old)
+        Ok(self.log.change(&Entry::NoPeer(*label)).await?.and_then(Entry::key))
     }
 }
