@@ -10,12 +10,27 @@
 //! - 32 bytes of true randomness per connection, for a [`proto::Ephemeral`], which may be made ahead of time;
 //! - a long-term key of its own, behind [`proto::Identity`]: in memory, or inside a secure element.
 //!
-//! This crate will hold what lies between that and real hardware, each piece optional:
+//! This crate holds what lies between that and real hardware. So far:
+//!
+//! - [`keys`]: keys and pins in flash, safe against power loss; a damaged store refuses to start instead of starting anew.
+//!
+//! To come:
 //!
 //! - drivers over the traits of `embedded-io` and `embedded-io-async`, blocking and async, sharing one body;
-//! - a client over a TCP socket of `smoltcp`;
-//! - keys and pins in flash: safe against power loss, and a damaged store refuses to start instead of starting anew.
+//! - a client over a TCP socket of `smoltcp`.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+pub mod keys;
 
 pub use pysock_proto as proto;
