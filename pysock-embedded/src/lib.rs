@@ -12,6 +12,7 @@
 //!
 //! This crate holds what lies between that and real hardware. So far:
 //!
+//! - [`entropy`]: what a chip's random generator has to do.
 //! - [`keys`]: keys and pins in flash, safe against power loss; a damaged store refuses to start instead of starting anew.
 //!
 //! To come:
@@ -31,6 +32,8 @@
     )
 )]
 
+pub mod entropy;
 pub mod keys;
 
+pub use entropy::{Entropy, NoEntropy};
 pub use pysock_proto as proto;

@@ -13,7 +13,8 @@ use embedded_storage::nor_flash::{
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use nor::{Change, Model, Nor, SECRET, Tear, Worn, change, long, name};
 use pysock_embedded::{
-    keys::{AsyncKeyStore, Entropy, Image, KeyStore, KeyStoreError, MAX_PEERS, MAX_SERVERS},
+    Entropy, NoEntropy,
+    keys::{AsyncKeyStore, Image, KeyStore, KeyStoreError, MAX_PEERS, MAX_SERVERS},
     proto::{PublicKey, SecretKey},
 };
 
@@ -58,10 +59,9 @@ fn a_pin_is_never_replaced_by_another_key() {
 
 #[test]
 fn the_first_boot_makes_a_key_and_later_ones_keep_it() {
-    struct Source(Result<[u8; 32], ()>);
+    struct Source(Result<[u8; 32], NoEntropy>);
     impl Entropy for Source {
-        type Error = ();
-        fn fill(&mut self, bytes: &mut [u8; 32]) -> Result<(), ()> {
+        fn fill(&mut self, bytes: &mut [u8; 32]) -> Result<(), NoEntropy> {
             self.0.map(|random| *bytes = random)
         }
     }
@@ -70,12 +70,12 @@ fn the_first_boot_makes_a_key_and_later_ones_keep_it() {
         KeyStore::open_or_provision(&mut flash, 0..8192, &mut Source(source), None)
             .and_then(|mut store| store.identity())
     };
-    assert_eq!(boot(Err(())), Err(KeyStoreError::Entropy));
+    assert_eq!(boot(Err(NoEntropy)), Err(KeyStoreError::Entropy));
     assert_eq!(boot(Ok([0; 32])), Err(KeyStoreError::Entropy), "a stuck generator");
     let random: [u8; 32] = core::array::from_fn(|i| i as u8);
     let key = SecretKey::from_bytes(random);
     assert_eq!(boot(Ok(random)), Ok(key.clone()));
-    assert_eq!(boot(Err(())), Ok(key), "no randomness is needed any more");
+    assert_eq!(boot(Err(NoEntropy)), Ok(key), "no randomness is needed any more");
     assert_eq!(flash.provision().map(drop), Err(KeyStoreError::AlreadyProvisioned));
 }
 

@@ -11,11 +11,14 @@ use embedded_storage::nor_flash as blocking;
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 
 use super::{
-    AsyncKeyStore, Entropy, KeyStoreError, KnownServer,
+    AsyncKeyStore, KeyStoreError, KnownServer,
     entry::{Entry, Subject},
     log::Log,
 };
-use crate::proto::{Name, PublicKey, SecretKey};
+use crate::{
+    entropy::Entropy,
+    proto::{Name, PublicKey, SecretKey},
+};
 
 /// The keys of this device, in a range of its flash.
 ///
@@ -62,7 +65,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     pub fn open_or_provision(
         flash: F,
         range: Range<u32>,
-        entropy: &mut impl Entropy,
+        entropy: &mut dyn Entropy,
         name: Option<&Name>,
     ) -> Result<Self, KeyStoreError> {
         now(AsyncKeyStore::open_or_provision(Blocking(flash), range, entropy, name)).map(Self::from)

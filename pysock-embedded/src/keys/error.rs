@@ -4,7 +4,7 @@ use core::fmt;
 
 use embedded_storage::nor_flash::NorFlashErrorKind;
 
-use crate::proto::PublicKey;
+use crate::{NoEntropy, proto::PublicKey};
 
 /// Why a store could not be opened, read or changed. What was stored before is as it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,12 +75,15 @@ impl fmt::Display for KeyStoreError {
                 "the key {key} is pinned there: forget it first, if its owner says that it changed"
             ),
             Self::Full => f.write_str("there is no room for one more pin: forget some first"),
-            Self::Entropy => f.write_str(
-                "there is no randomness to make a key from: check the generator, and do not go on \
-                 without it",
-            ),
+            Self::Entropy => NoEntropy.fmt(f),
         }
     }
 }
 
 impl core::error::Error for KeyStoreError {}
+
+impl From<NoEntropy> for KeyStoreError {
+    fn from(_: NoEntropy) -> Self {
+        Self::Entropy
+    }
+}

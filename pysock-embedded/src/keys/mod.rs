@@ -1,13 +1,12 @@
 //! The keys of a device, in its flash: its identity and name, the servers it remembers, the peers it has pinned.
 //!
 //! ```
-//! # use pysock_embedded::keys::{Entropy, Image};
+//! # use pysock_embedded::{Entropy, NoEntropy, keys::Image};
 //! use pysock_embedded::{keys::KeyStore, proto::{Keypair, Name, PublicKey, RustCrypto}};
 //!
 //! # struct Rng;
 //! # impl Entropy for Rng {
-//! #     type Error = ();
-//! #     fn fill(&mut self, bytes: &mut [u8; 32]) -> Result<(), ()> {
+//! #     fn fill(&mut self, bytes: &mut [u8; 32]) -> Result<(), NoEntropy> {
 //! #         bytes.iter_mut().zip(1..).for_each(|(byte, n)| *byte = n);
 //! #         Ok(())
 //! #     }
@@ -71,7 +70,6 @@
 //!   that reports a fault, it has to catch that and return zeros.
 
 mod blocking;
-mod entropy;
 mod entry;
 mod error;
 mod header;
@@ -80,7 +78,7 @@ mod log;
 mod store;
 
 pub use self::{
-    blocking::KeyStore, entropy::Entropy, entry::KnownServer, error::KeyStoreError, image::Image,
+    blocking::KeyStore, entry::KnownServer, error::KeyStoreError, image::Image,
     store::AsyncKeyStore,
 };
 

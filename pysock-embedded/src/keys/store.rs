@@ -5,11 +5,14 @@ use core::{fmt, ops::Range};
 use embedded_storage_async::nor_flash::NorFlash;
 
 use super::{
-    Entropy, KeyStoreError, KnownServer, entropy,
+    KeyStoreError, KnownServer,
     entry::{Entry, Subject},
     log::Log,
 };
-use crate::proto::{Name, PublicKey, SecretKey};
+use crate::{
+    entropy::{self, Entropy},
+    proto::{Name, PublicKey, SecretKey},
+};
 
 /// [`KeyStore`](super::KeyStore) over a flash driver that is async. Dropping a future before it is done is like losing
 /// power at that moment: the change is there or it is not, and the store can go on.
@@ -56,12 +59,15 @@ impl<F: NorFlash> AsyncKeyStore<F> {
     pub async fn open_or_provision(
         flash: F,
         range: Range<u32>,
-        entropy: &mut impl Entropy,
+        mut entropy: &mut (impl Entropy + ?Sized),
         name: Option<&Name>,
     ) -> Result<Self, KeyStoreError> {
         let mut log = Log::new(flash, range)?;
         match log.mount().await {
-            Err(KeyStoreError::Empty) => log.format(&entropy::secret(entropy)?, name).await?,
+            Err(KeyStoreError::Empty) => {
+                let secret = SecretKey::from_bytes(*entropy::draw(&mut entropy)?);
+                log.format(&secret, name).await?
+            }
             mounted => mounted?,
         }
         Ok(AsyncKeyStore { log })
