@@ -32,8 +32,17 @@
     )
 )]
 
+pub mod blocking;
+pub mod client;
+mod clock;
 pub mod entropy;
+pub mod io_async;
 pub mod keys;
+mod link;
+#[cfg(feature = "smoltcp")]
+pub mod smoltcp;
 
+pub use client::{Address, Channel, Client, Event, Memory, Message, Setup, Target};
+pub use clock::{AsyncClock, Clock};
 pub use entropy::{Entropy, NoEntropy};
 pub use pysock_proto as proto;

@@ -76,6 +76,43 @@ impl<T, const N: usize> Store<T> for Fixed<T, N> {
     }
 
     fn reserve(&mut self) -> Result<(), Full> {
+        self.lend().reserve()
+    }
+
+    fn insert(&mut self, at: usize, value: T) -> Result<(), Full> {
+        self.lend().insert(at, value)
+    }
+
+    fn remove(&mut self, at: usize) -> Option<T> {
+        self.lend().remove(at)
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&T) -> bool) {
+        self.lend().retain(keep);
+    }
+}
+
+impl<T, const N: usize> Fixed<T, N> {
+    /// Lends the store to something that shall not be compiled anew for every `N`.
+    pub fn lend(&mut self) -> Lent<'_, T> {
+        Lent(self.0.as_mut_view())
+    }
+}
+
+/// A [`Fixed`] store, lent: its room is not part of the type.
+#[derive(Debug)]
+pub struct Lent<'m, T>(&'m mut heapless::VecView<T>);
+
+impl<T> Store<T> for Lent<'_, T> {
+    fn as_slice(&self) -> &[T] {
+        self.0
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [T] {
+        self.0
+    }
+
+    fn reserve(&mut self) -> Result<(), Full> {
         if self.0.is_full() { Err(Full) } else { Ok(()) }
     }
 
@@ -123,6 +160,7 @@ mod tests {
     #[test]
     fn both_kinds_of_memory_behave_alike() {
         behaves_like_a_vector(EMPTY.clone());
+        behaves_like_a_vector(EMPTY.clone().lend());
         behaves_like_a_vector(Growing::default());
     }
 

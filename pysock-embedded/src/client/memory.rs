@@ -1,0 +1,89 @@
+//! The memory of a client, sized at one spot.
+
+use super::{Client, Setup, channels::Slot, search::Search};
+use crate::proto::{
+    MIN_RECORD, MIN_TRANSMIT, PeerInfo,
+    peer::{HalfOpen, Peer},
+    store::Fixed,
+};
+
+/// All memory that a client ever uses: put it into a `static`.
+///
+/// | | |
+/// |---|---|
+/// | `RX` | bytes for receiving: the longest record that others may send here, and two. 514 is usual, 258 the least |
+/// | `TX` | bytes for sending: at least [`MIN_TRANSMIT`]. The longest message that is sent at once is a little shorter |
+/// | `CHANNELS` | named channels that it may be on |
+/// | `SESSIONS` | other clients that it may talk with end to end. About 1 KiB each, most of which is for the handshake |
+///
+/// ```
+/// use pysock_embedded::Memory;
+///
+/// // About 5 KiB: messages of up to 490 bytes, four channels, two sessions.
+/// static mut MEMORY: Memory<514, 1024, 4, 2> = Memory::new();
+/// # let _ = &raw mut MEMORY;
+/// ```
+/// How to hand out a `static` once and soundly is what the crate `static_cell` is for. Anything else that lives as long as
+/// the client will do as well.
+pub struct Memory<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: usize> {
+    rx: [u8; RX],
+    tx: [u8; TX],
+    channels: heapless::Vec<Slot, CHANNELS>,
+    sessions: Fixed<Peer, SESSIONS>,
+    handshakes: Fixed<HalfOpen, SESSIONS>,
+    contacts: heapless::Vec<PeerInfo, SESSIONS>,
+    searches: heapless::Vec<Search, SESSIONS>,
+}
+
+/// What a client is lent of it.
+pub(super) struct Parts<'m> {
+    pub(super) rx: &'m mut [u8],
+    pub(super) tx: &'m mut [u8],
+    pub(super) channels: &'m mut heapless::VecView<Slot>,
+    pub(super) sessions: super::Sessions<'m>,
+    pub(super) contacts: &'m mut heapless::VecView<PeerInfo>,
+    pub(super) searches: &'m mut heapless::VecView<Search>,
+}
+
+impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: usize>
+    Memory<RX, TX, CHANNELS, SESSIONS>
+{
+    /// Unused memory. Sizes that cannot work do not compile.
+    #[expect(clippy::new_without_default, reason = "it is for a static, and large")]
+    pub const fn new() -> Self {
+        const {
+            assert!(
+                RX >= MIN_RECORD as usize + 2,
+                "a client receives records of at least 256 bytes"
+            );
+            assert!(RX <= u16::MAX as usize + 2, "no record is longer than 65 535 bytes");
+            assert!(TX >= MIN_TRANSMIT, "a client needs MIN_TRANSMIT bytes for sending");
+            assert!(CHANNELS <= 64 && SESSIONS <= 64, "this is meant for small clients");
+        }
+        Memory {
+            rx: [0; RX],
+            tx: [0; TX],
+            channels: heapless::Vec::new(),
+            sessions: Fixed::new(),
+            handshakes: Fixed::new(),
+            contacts: heapless::Vec::new(),
+            searches: heapless::Vec::new(),
+        }
+    }
+
+    /// A client in this memory, which has to be unused.
+    pub fn client<'m>(&'m mut self, setup: Setup<'m>) -> Client<'m> {
+        let limits = setup.limits(RX);
+        let sessions =
+            super::Sessions::new(setup.name, limits, self.sessions.lend(), self.handshakes.lend());
+        let parts = Parts {
+            rx: &mut self.rx,
+            tx: &mut self.tx,
+            channels: self.channels.as_mut_view(),
+            sessions,
+            contacts: self.contacts.as_mut_view(),
+            searches: self.searches.as_mut_view(),
+        };
+        Client::new(parts, setup, limits)
+    }
+}
