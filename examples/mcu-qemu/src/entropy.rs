@@ -1,5 +1,6 @@
 //! Numbers that look random and are not: the boards have no generator.
 
+use pysock_embedded::{Entropy, NoEntropy};
 use pysock_proto::{RustCrypto, crypto::Crypto};
 
 use crate::println;
@@ -28,5 +29,12 @@ impl TestEntropy {
     pub fn number(&mut self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.bytes();
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl Entropy for TestEntropy {
+    fn fill(&mut self, bytes: &mut [u8; 32]) -> Result<(), NoEntropy> {
+        *bytes = self.bytes();
+        Ok(())
     }
 }
