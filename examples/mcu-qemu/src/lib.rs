@@ -27,6 +27,7 @@ pub mod entropy;
 pub mod fault;
 pub mod flash;
 pub mod memory;
+pub mod meter;
 mod mmio;
 pub mod net;
 mod nic;
