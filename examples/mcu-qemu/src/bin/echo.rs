@@ -25,9 +25,21 @@ fn pattern(at: usize) -> u8 {
     (at % 251) as u8
 }
 
+/// Sleeps for less and for more than one period of the timer takes, on both boards.
+fn check_clock(board: &mut Board) {
+    for millis in [1, 20, 1_400] {
+        let deadline = board.now().after_millis(millis);
+        board.sleep(Some(deadline));
+        let late = board.now().as_millis().checked_sub(deadline.as_millis());
+        let Some(late) = late else { panic!("woke up too early after {millis} ms") };
+        println!("slept {millis} ms, late {late} ms");
+    }
+}
+
 #[entry]
 fn main() -> ! {
     let mut board = Board::take();
+    check_clock(&mut board);
     let (Some(sockets), Some(received), Some(to_send)) =
         (SOCKETS.take(), RECEIVED.take(), TO_SEND.take())
     else {

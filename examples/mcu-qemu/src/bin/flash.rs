@@ -1,5 +1,5 @@
 //! Flash keeps what is written over resets of every kind, and nothing else is allowed than on real flash. Each start
-//! writes one more word; `resets=N` starts over by itself until there are as many.
+//! writes one more word; `resets=N` starts over by itself until there are as many. `flash=PATH` names the file.
 #![no_std]
 #![no_main]
 
@@ -14,8 +14,8 @@ const SIZE: usize = 4096;
 /// Where the words are; what is in front of it is for trying things out.
 const WORDS: u32 = 1024;
 
-fn run(resets: u64) -> Result<u64, FlashError> {
-    let mut flash = HostFlash::<SIZE>::open(c"flash.bin")?;
+fn run(path: &str, resets: u64) -> Result<u64, FlashError> {
+    let mut flash = HostFlash::<SIZE>::open(path)?;
     let mut starts = 0;
     let mut word = [0; 4];
     loop {
@@ -49,7 +49,8 @@ fn run(resets: u64) -> Result<u64, FlashError> {
 #[entry]
 fn main() -> ! {
     let board = Board::take();
-    match run(board.args.number("resets").unwrap_or(0)) {
+    let path = board.args.get("flash").unwrap_or("flash.bin");
+    match run(path, board.args.number("resets").unwrap_or(0)) {
         Ok(starts) => println!("flash is right after {starts} starts"),
         Err(error) => panic!("{error:?}"),
     }
