@@ -7,7 +7,7 @@
 //!     let mut net = Net::new(&mut device, SOCKETS.take().unwrap(), entropy.number(), clock.now());
 //!     loop {
 //!         net.poll(&mut device, clock.now());
-//!         // Whatever the firmware does.
+//!         // Whatever the firmware does, until no socket has anything left to read: nothing wakes it for that.
 //!         let deadline = net.deadline(clock.now());
 //!         board::sleep(&mut clock, &mut device, deadline);
 //!     }
