@@ -21,7 +21,7 @@ const PER_MILLI: u64 = HERTZ as u64 / 1_000;
 /// As long as a period can be.
 const LONGEST: u32 = 1 << 24;
 
-/// Too short to be worth sleeping; and the shortest period has to leave time to set up the next.
+/// The shortest period has to leave time to set up the next.
 const SHORTEST: u64 = 64;
 
 #[derive(Clone, Copy)]
@@ -89,7 +89,7 @@ impl Clock {
     }
 
     /// Begins a period that ends at `until`, and so wakes the processor then; or one of the longest, if that is
-    /// earlier. False: `until` is past, or as good as. Costs less than two ticks that are not counted.
+    /// earlier. False: `until` is past. Costs less than two ticks that are not counted.
     ///
     /// It begins one even where the present period would do. To QEMU, setting a timer is an occasion to look after its
     /// network: what was sent before would otherwise lie there until the end of the present period, if no frame comes.
@@ -97,11 +97,12 @@ impl Clock {
         let left = until.map_or(u64::MAX, |at| {
             at.as_millis().saturating_mul(PER_MILLI).saturating_sub(ticks_within(section))
         });
-        if left < SHORTEST {
-            return false;
+        // Too long for the type is too long for the timer.
+        let period = u32::try_from(left.max(SHORTEST)).unwrap_or(LONGEST).min(LONGEST);
+        if left > 0 {
+            self.restart(period, section);
         }
-        self.restart(u32::try_from(left).map_or(LONGEST, |left| left.min(LONGEST)), section);
-        true
+        left > 0
     }
 
     /// Back to the longest periods.

@@ -15,7 +15,9 @@ pub const PANIC: u8 = 101;
 /// The status of a fault.
 pub const FAULT: u8 = 102;
 
-static LAST_WORDS: Mutex<Cell<Option<fn()>>> = Mutex::new(Cell::new(None));
+type LastWords = Cell<Option<fn()>>;
+
+static LAST_WORDS: Mutex<LastWords> = Mutex::new(Cell::new(None));
 
 /// What to do on a fault before the end, with interrupts off and the whole stack free.
 pub fn on_fault(run: fn()) {

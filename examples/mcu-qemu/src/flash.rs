@@ -1,7 +1,5 @@
 //! NOR flash in a file of the host: what survives a reset.
 
-use core::ffi::CStr;
-
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
     check_write,
@@ -63,7 +61,7 @@ impl<const SIZE: usize> HostFlash<SIZE> {
     ///
     /// # Errors
     /// [`FlashError::Length`]: it is another flash. [`FlashError::Host`].
-    pub fn open(path: &CStr) -> Result<Self, FlashError> {
+    pub fn open(path: &str) -> Result<Self, FlashError> {
         const { assert!(SIZE.is_multiple_of(Self::ERASE_SIZE)) };
         if let Ok(file) = File::open(path, Mode::Update) {
             let length = file.length()?;

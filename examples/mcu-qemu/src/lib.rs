@@ -7,7 +7,7 @@
 //!     let mut net = Net::new(&mut device, SOCKETS.take().unwrap(), entropy.number(), clock.now());
 //!     loop {
 //!         net.poll(&mut device, clock.now());
-//!         // Whatever the firmware does.
+//!         // Whatever the firmware does, until no socket has anything left to read: nothing wakes it for that.
 //!         let deadline = net.deadline(clock.now());
 //!         board::sleep(&mut clock, &mut device, deadline);
 //!     }
@@ -26,7 +26,9 @@ pub mod device;
 pub mod entropy;
 pub mod fault;
 pub mod flash;
+mod guard;
 pub mod memory;
+pub mod meter;
 mod mmio;
 pub mod net;
 mod nic;
@@ -46,7 +48,8 @@ use crate::{args::Args, clock::Clock, device::Device, entropy::TestEntropy, nic:
 
 /// The board, running.
 pub struct Board {
-    /// The command line. `seed` is taken: it seeds `entropy`. `guard=off` leaves the guard below the stack away.
+    /// The command line. `seed` is taken: it seeds `entropy`. `guard=off` lets the emulator ignore
+    /// accesses to nothing.
     pub args: Args,
     /// The network.
     pub device: Device,
@@ -62,7 +65,7 @@ impl Board {
         let parts = cortex_m::Peripherals::take().and_then(|peripherals| {
             let args = Args::take()?;
             if args.get("guard") != Some("off") {
-                stack::guard(&peripherals.MPU);
+                guard::set(&peripherals.MPU);
             }
             let clock = Clock::new(peripherals.SYST);
             Some(Board {

@@ -3,7 +3,7 @@
 //! A call is one instruction, however much the host does for it, so it hardly shows in measurements. On a chip without
 //! a debugger that instruction is a fault: this is for emulators.
 
-use core::{arch::asm, cell::Cell, ffi::CStr, fmt};
+use core::{arch::asm, cell::Cell, fmt};
 
 use cortex_m::interrupt::{self, Mutex};
 
@@ -67,13 +67,19 @@ pub struct HostError;
 pub struct File(usize);
 
 impl File {
-    /// Opens the file at `path`.
+    /// Opens the file at `path`, of at most 127 bytes.
     ///
     /// # Errors
-    /// The host does not let it.
-    pub fn open(path: &CStr, mode: Mode) -> Result<Self, HostError> {
-        let mut block = [path.as_ptr() as usize, mode as usize, path.count_bytes()];
-        // SAFETY: the host reads the path, which ends with a zero.
+    /// The host does not let it, or the path is too long.
+    pub fn open(path: &str, mode: Mode) -> Result<Self, HostError> {
+        let mut space = [0; 128];
+        // The host wants a zero behind it.
+        if path.len() >= space.len() {
+            return Err(HostError);
+        }
+        space.iter_mut().zip(path.bytes()).for_each(|(to, from)| *to = from);
+        let mut block = [space.as_ptr() as usize, mode as usize, path.len()];
+        // SAFETY: the host reads the path up to the zero behind it.
         let handle = unsafe { call(OPEN, &mut block) };
         usize::try_from(handle).map(File).map_err(|_| HostError)
     }
@@ -136,7 +142,7 @@ fn console(bytes: &[u8]) {
         let console = CONSOLE.borrow(section);
         if console.get().is_none() {
             // This name stands for the console. It is never closed.
-            let opened = File::open(c":tt", Mode::Write).ok();
+            let opened = File::open(":tt", Mode::Write).ok();
             console.set(opened.map(|file| core::mem::ManuallyDrop::new(file).0));
         }
         console.get()

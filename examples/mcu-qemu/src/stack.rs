@@ -1,12 +1,9 @@
-//! How deep the stack was used, and a guard below it.
+//! How deep the stack was used.
 //!
 //! The memory map puts the stack at the very start of the memory, so it grows out of the memory and not into the
-//! statics. Below, the guard denies every access: the processor faults at the first one. Without the guard it would be
-//! up to the bus, which faults on real chips and on the emulated MPS2, but not on the emulated LM3S.
+//! statics. What is below is no memory, and so the first access there is a fault: see `guard.rs`.
 
 use core::{arch::asm, ptr};
-
-use cortex_m::peripheral::MPU;
 
 unsafe extern "C" {
     // Addresses from the memory map; there is nothing behind the names.
@@ -66,24 +63,4 @@ pub fn peak() -> usize {
         at += 4;
     }
     top() - at
-}
-
-/// From now on, every access to the 256 MiB below the stack is a fault.
-pub(crate) fn guard(mpu: &MPU) {
-    const BASE: usize = 0x1000_0000;
-    const LOG2_SIZE: u32 = 28;
-    assert!(bottom() == BASE + (1 << LOG2_SIZE), "the guard is elsewhere");
-    const SELECT_0: u32 = 1 << 4;
-    const EXECUTE_NEVER: u32 = 1 << 28;
-    const ENABLE: u32 = 1;
-    const DEFAULT_MAP_ELSEWHERE: u32 = 1 << 2;
-    // SAFETY: there is nothing in that range on either board, so no valid access changes its meaning.
-    unsafe {
-        mpu.rbar.write(BASE as u32 | SELECT_0);
-        // No access rights at all.
-        mpu.rasr.write(EXECUTE_NEVER | (LOG2_SIZE - 1) << 1 | ENABLE);
-        mpu.ctrl.write(DEFAULT_MAP_ELSEWHERE | ENABLE);
-    }
-    cortex_m::asm::dsb();
-    cortex_m::asm::isb();
 }
