@@ -1,5 +1,6 @@
-//! `dialogue BOARD FIRMWARE PYSOCK`: runs the firmware on an emulated board against the real server and real desktop
-//! clients, and checks what both sides say. Prints one line for each thing that holds.
+//! `dialogue BOARD FIRMWARE PYSOCK PEAK`: runs the firmware on an emulated board against the real server and real desktop
+//! clients, and checks what both sides say. Prints one line for each thing that holds, and writes how deep the stack of the
+//! firmware was used to the file PEAK.
 
 mod process;
 mod scene;
@@ -25,8 +26,8 @@ const UPLOAD: usize = 100_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [board, firmware, pysock] = &arguments[..] else {
-        eprintln!("usage: dialogue BOARD FIRMWARE PYSOCK");
+    let [board, firmware, pysock, peak] = &arguments[..] else {
+        eprintln!("usage: dialogue BOARD FIRMWARE PYSOCK PEAK");
         return ExitCode::FAILURE;
     };
     let folder = env::temp_dir().join(format!("pysock-dialogue-{}-{board}", std::process::id()));
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
     let outcome = absolute(firmware).and_then(|firmware| {
         let pysock = absolute(pysock)?;
         fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        play(&Scene::new(board, firmware, pysock, folder.clone()))
+        let stack = play(&Scene::new(board, firmware, pysock, folder.clone()))?;
+        fs::write(peak, format!("peak stack {stack} bytes\n")).map_err(|e| format!("{peak}: {e}"))
     });
     match outcome {
         Ok(()) => {
@@ -58,7 +60,8 @@ fn same(what: &str, left: &str, right: &str) -> Outcome<()> {
     if left == right { Ok(()) } else { Err(format!("{what}: {left:?} is not {right:?}\n")) }
 }
 
-fn play(scene: &Scene) -> Outcome<()> {
+/// Gives the depth of the stack, as the firmware says it.
+fn play(scene: &Scene) -> Outcome<String> {
     let holds = |what: &str| println!("{}: {what}", scene.board);
     let mut server = scene.server("server", 0)?;
     let server_key = scene.public_key("server")?;
@@ -135,6 +138,7 @@ fn play(scene: &Scene) -> Outcome<()> {
 
     scene.command("quit")?;
     let stack = chip.expect("peak stack ", SOON)?;
+    let depth = stack.split(' ').next().unwrap_or_default().to_owned();
     if !chip.ends(SOON)?.success() {
         return Err("the firmware did not end well\n".into());
     }
@@ -142,7 +146,7 @@ fn play(scene: &Scene) -> Outcome<()> {
     damaged(scene, port)?;
     holds("damaged flash: refuses to start, and touches nothing");
     drop(server);
-    Ok(())
+    Ok(depth)
 }
 
 fn remembers(chip: &mut process::Process, [identity, server, owner]: [&str; 3]) -> Outcome<()> {
