@@ -81,9 +81,9 @@ fn main() -> ! {
             });
             checked += piece.unwrap_or(0);
         }
-        // A call moves only what lies in one piece in a ring. Who sleeps on the rest leaves the window nearly closed, and
-        // the other side waits for it to open.
-        if tcp.can_recv() || (tcp.can_send() && sent < TOTAL) {
+        // Nothing wakes it for what is here already. A call moves only what lies in one piece in a ring: who sleeps on
+        // the rest leaves the window nearly closed, and the other side waits for it to open.
+        if checked == TOTAL || tcp.can_recv() || (tcp.can_send() && sent < TOTAL) {
             continue;
         }
         let deadline = net.deadline(board.now()).unwrap_or(give_up).min(give_up);
