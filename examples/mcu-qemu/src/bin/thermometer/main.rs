@@ -47,7 +47,7 @@ fn main() -> ! {
     let Ok(name) = Name::new("thermometer") else { panic!("that is a name") };
 
     // A store that is damaged is not an empty one: rather stop than become somebody else.
-    let opened = match Flash::open(c"flash.bin") {
+    let opened = match Flash::open("flash.bin") {
         Ok(flash) => KeyStore::open_or_provision(flash, KEYS, &mut entropy, Some(&name)),
         Err(error) => panic!("no flash: {error:?}"),
     };
