@@ -14,7 +14,10 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{CloseReason, Envelope, Failure, Kind, PeerId, PeerInfo, RequestId};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
 
 use crate::{
     config::{Queue, WhenFull},
@@ -368,6 +371,11 @@ impl Outbox {
         drop(inner);
         self.line.wake();
         Ok(())
+    }
+
+    /// Waits until there may be room again; from now on, not from the first poll on.
+    pub(crate) fn room(&self) -> Notified<'_> {
+        self.room.notified()
     }
 
     /// Queues, waiting for room as the policy says.
