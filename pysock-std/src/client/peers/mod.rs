@@ -1,5 +1,6 @@
 //! Other clients, end to end: sessions through the server, which cannot read them.
 
+mod arriving;
 mod book;
 mod decide;
 mod lane;
