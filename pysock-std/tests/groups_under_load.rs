@@ -15,7 +15,7 @@ use std::{
 use common::{client_config, proxy::Proxy, serve, server_config};
 use pysock_std::{
     Client, Error,
-    client::groups::{Group, GroupMessage, Invitations},
+    client::groups::{Group, GroupMessage, GroupNews, Invitations},
     proto::GroupError,
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -25,6 +25,8 @@ const CLIENTS: usize = 8;
 const PACE: u32 = 12;
 /// It stays in from beginning to end, and its connection may be cut.
 const STEADY: usize = CLIENTS - 1;
+/// No test waits for ever. A machine with a lot else to do may take minutes.
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// A client, and the how manieth time it is in.
 type Stint = (usize, u32);
@@ -77,6 +79,8 @@ struct World {
     said: Mutex<Vec<Said>>,
     got: Mutex<Vec<Got>>,
     times: Mutex<HashMap<Stint, Times>>,
+    /// The epoch up to which each knows the group.
+    views: watch::Sender<HashMap<Stint, u32>>,
     /// Who has heard the end of whom.
     ends: watch::Sender<Vec<(Stint, Stint)>>,
 }
@@ -84,6 +88,18 @@ struct World {
 impl World {
     fn now(&self) -> u64 {
         self.clock.fetch_add(1, SeqCst)
+    }
+
+    fn knows(&self, stint: Stint, epoch: u32) {
+        self.views.send_if_modified(|views| views.insert(stint, epoch) != Some(epoch));
+    }
+
+    /// Waits until these know what the owner knows. Whoever does not answer the owner in time hears of a change later, and
+    /// on a busy machine that may be anybody.
+    async fn settled(&self, owner: &Group, stints: &[Stint]) {
+        let mut views = self.views.subscribe();
+        let know = |views: &HashMap<_, _>| stints.iter().all(|s| views[s] >= owner.epoch());
+        views.wait_for(know).await.unwrap();
     }
 }
 
@@ -119,10 +135,13 @@ struct Active {
 
 impl Active {
     fn start(world: &Arc<World>, stint: Stint, group: Group) -> Self {
+        world.knows(stint, group.epoch());
         let (listener, sender) = (group.clone(), group.clone());
         let heard = world.clone();
         let listening = tokio::spawn(async move {
-            while let Some(message) = listener.listen().await {
+            while let Some(news) = listener.next().await {
+                heard.knows(stint, listener.epoch());
+                let GroupNews::Message(message) = news else { continue };
                 let (from, n, end) = read(&message);
                 let got = Got { by: stint, from, n, missed: message.missed() };
                 heard.got.lock().unwrap().push(got);
@@ -204,17 +223,23 @@ async fn run(seed: u64, changes: u32, cuts: bool) {
             stints[who] += 1;
             let stint = (who, stints[who]);
             let adding = world.now();
-            let joining = async { invitations[who].next().await.unwrap().accept().await.unwrap() };
+            // It listens from the beginning: what it does not take holds up what the owner still has to tell it.
+            let joining = async {
+                let group = invitations[who].next().await.unwrap().accept().await.unwrap();
+                Active::start(&world, stint, group)
+            };
             let called = name(who);
-            let (added, group) = tokio::join!(owner.add(called.as_str()), joining);
+            let (added, member) = tokio::join!(owner.add(called.as_str()), joining);
             added.unwrap();
+            active[who] = Some(member);
+            world.settled(&owner, &present(&active, cuts)).await;
             let times = Times { adding, added: world.now(), removed: None };
             world.times.lock().unwrap().insert(stint, times);
-            active[who] = Some(Active::start(&world, stint, group));
             continue;
         };
         if rng.below(2) == 0 {
             owner.remove(&clients[who].public_key()).await.unwrap();
+            world.settled(&owner, &present(&active, cuts)).await;
             let now = world.now();
             world.times.lock().unwrap().get_mut(&member.stint).unwrap().removed = Some(now);
         } else {
@@ -222,6 +247,7 @@ async fn run(seed: u64, changes: u32, cuts: bool) {
             while owner.members().iter().any(|m| m.key == clients[who].public_key()) {
                 tokio::task::yield_now().await;
             }
+            world.settled(&owner, &present(&active, cuts)).await;
         }
         // It finds that out by sending.
         world.changes.send_replace(Some(change + 1));
@@ -240,6 +266,12 @@ async fn run(seed: u64, changes: u32, cuts: bool) {
         done.await;
     }
     check(&world, &all, cuts);
+}
+
+/// Who is in, and connected for certain.
+fn present(active: &[Option<Active>], cuts: bool) -> Vec<Stint> {
+    let stints = active.iter().flatten().map(|active| active.stint);
+    stints.filter(|stint| !cuts || stint.0 != STEADY).collect()
 }
 
 /// Says that this was all, again and again until everybody has heard it: what was lost on the way shows at the next
@@ -300,17 +332,23 @@ fn check(world: &World, all: &[Stint], cuts: bool) {
             assert!(!reached || times.iter().any(was_in), "{who} is in no more, or not yet");
         }
     }
-    let (mut total, mut lost) = (0, 0);
+    let mut total = 0;
     for ((from, by), heard) in &pairs {
         total += heard.len();
         for two in heard.windows(2) {
             let [a, b] = two else { unreachable!() };
             assert!(a.n < b.n, "{by:?} has heard {} of {from:?} after {}", b.n, a.n);
             assert_eq!(b.n - a.n - 1, b.missed, "{by:?} of {from:?}: {} to {}", a.n, b.n);
-            // Each is known to be missing. That it was queued for this member promises no delivery, but without a cut it
-            // is an exception.
-            let queued = |n: &u32| said[&(*from, *n)].reached.contains(&name(by.0));
-            lost += (a.n + 1..b.n).filter(queued).count();
+            // Without a cut, only what was not meant for it may be missing.
+            for said in (a.n + 1..b.n).map(|n| said[&(*from, n)]) {
+                let reached = said.reached.contains(&name(by.0));
+                assert!(
+                    cuts || !reached,
+                    "{by:?} has missed {} of {from:?}: {:?}",
+                    said.n,
+                    said.reached
+                );
+            }
         }
     }
     for from in all {
@@ -319,26 +357,23 @@ fn check(world: &World, all: &[Stint], cuts: bool) {
             if cuts && (from.0 == STEADY || by.0 == STEADY) {
                 continue;
             }
-            // From the time on when all knew of both, everything has arrived.
+            // From the time on when all knew of both, nothing is missing.
             let since = times[from].added.max(times[by].added);
             let mut due = said.values().filter(|s| s.from == *from && s.began > since);
-            // Or it is known to be missing, by what came after it.
-            let last = heard.last().map_or(0, |got| got.n);
-            assert!(due.all(|said| said.n <= last), "{from:?} to {by:?}");
+            assert!(due.all(|said| heard.iter().any(|got| got.n == said.n)), "{from:?} to {by:?}");
         }
     }
     assert!(total > 1_000, "{total} messages are no load");
-    assert!(cuts || lost * 200 < total, "{lost} of {total} queued messages were lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_come_and_go_while_all_send() {
     let run = run(1, 25, false);
-    tokio::time::timeout(Duration::from_secs(60), run).await.expect("took too long");
+    tokio::time::timeout(LIMIT, run).await.expect("took too long");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_come_and_go_while_one_loses_its_connection_now_and_then() {
     let run = run(2, 25, true);
-    tokio::time::timeout(Duration::from_secs(60), run).await.expect("took too long");
+    tokio::time::timeout(LIMIT, run).await.expect("took too long");
 }

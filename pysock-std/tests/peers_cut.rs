@@ -3,20 +3,14 @@
 
 mod common;
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use common::{client_config, proxy::Proxy, serve, server_config};
 use pysock_std::{
     Client, Error,
     client::{PeerListener, PeerNews},
 };
+use tokio::sync::watch;
 
 const MESSAGES: u64 = 10_000;
 /// The last one says that there are no more; it is repeated until it arrives.
@@ -63,7 +57,7 @@ struct Ledger {
     ends: u64,
 }
 
-async fn send_all(client: Arc<Client>, to: &'static str, progress: Arc<AtomicUsize>) {
+async fn send_all(client: Arc<Client>, to: &'static str, progress: Arc<watch::Sender<u64>>) {
     for number in 0..MESSAGES {
         loop {
             match client.send_to_client(to, message(number)).await {
@@ -75,11 +69,11 @@ async fn send_all(client: Arc<Client>, to: &'static str, progress: Arc<AtomicUsi
                 Err(error) => panic!("{error}"),
             }
         }
-        progress.fetch_add(1, Ordering::Relaxed);
+        progress.send_modify(|sent| *sent += 1);
     }
 }
 
-async fn hear(mut listener: PeerListener, heard: Arc<AtomicUsize>) -> Ledger {
+async fn hear(mut listener: PeerListener) -> Ledger {
     let mut ledger = Ledger::default();
     while let Some(news) = listener.next().await {
         match news {
@@ -91,7 +85,6 @@ async fn hear(mut listener: PeerListener, heard: Arc<AtomicUsize>) -> Ledger {
                 }
                 assert!(found.data()[..] == message(number)[..], "message {number} was altered");
                 ledger.received.push(number);
-                heard.fetch_add(1, Ordering::Relaxed);
             }
             PeerNews::Lost { messages, .. } => ledger.lost += u64::from(messages),
             PeerNews::Undelivered { messages, .. } => ledger.undelivered += u64::from(messages),
@@ -115,40 +108,30 @@ async fn ten_thousand_messages_each_way_while_connections_are_cut() {
         clients.push(Arc::new(client.connect(&proxy.address.to_string()).await.unwrap()));
         proxies.push(proxy);
     }
-    let heard = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
-    let listeners: Vec<_> = clients
-        .iter()
-        .zip(&heard)
-        .map(|(client, heard)| tokio::spawn(hear(client.listen_peers().unwrap(), heard.clone())))
-        .collect();
-    let sent = Arc::new(AtomicUsize::new(0));
+    let listeners: Vec<_> =
+        clients.iter().map(|client| tokio::spawn(hear(client.listen_peers().unwrap()))).collect();
+    let (progress, mut sent) = watch::channel(0);
+    let progress = Arc::new(progress);
     let senders: Vec<_> = [(0, "b"), (1, "a")]
         .into_iter()
-        .map(|(at, to)| tokio::spawn(send_all(clients[at].clone(), to, sent.clone())))
+        .map(|(at, to)| tokio::spawn(send_all(clients[at].clone(), to, progress.clone())))
         .collect();
+    drop(progress);
     // Cuts fall at random amounts of progress: in the middle of messages, streams and handshakes.
-    let done = Arc::new(AtomicBool::new(false));
-    let cutting = tokio::spawn({
-        let (sent, done) = (sent.clone(), done.clone());
-        async move {
-            let (mut chance, mut cuts) = (Chance(7), 0);
-            let mut next = 300;
-            while !done.load(Ordering::Relaxed) {
-                if sent.load(Ordering::Relaxed) >= next {
-                    proxies[chance.below(2) as usize].cut();
-                    cuts += 1;
-                    next = sent.load(Ordering::Relaxed) + 200 + chance.below(1_500) as usize;
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            (cuts, proxies)
+    let cutting = tokio::spawn(async move {
+        let (mut chance, mut cuts, mut next) = (Chance(7), 0, 300);
+        // Until nobody sends any more.
+        while let Ok(now) = sent.wait_for(|sent| *sent >= next).await.map(|sent| *sent) {
+            proxies[chance.below(2) as usize].cut();
+            cuts += 1;
+            next = now + 200 + chance.below(1_500);
         }
+        (cuts, proxies)
     });
     let finished = async {
         for sender in senders {
             sender.await.unwrap();
         }
-        done.store(true, Ordering::Relaxed);
         let (cuts, proxies) = cutting.await.unwrap();
         for (client, to) in [(&clients[0], "b"), (&clients[1], "a")] {
             client.send_to_client(to, &END.to_be_bytes()).await.unwrap();

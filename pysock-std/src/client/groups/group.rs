@@ -25,8 +25,9 @@ const OVERHEAD: usize = 256;
 /// A group that this client is in. Clones are the same group; dropping the last one leaves it, or dissolves it if this
 /// client is its owner.
 ///
-/// Somebody should listen: what arrives waits in a queue, and while that is full, nothing else arrives at this client
-/// either. Listening and sending may go on at the same time, from clones.
+/// Somebody should listen, from the beginning: what arrives waits in a queue, and while that is full, nothing else
+/// arrives at this client either, not even what the owner has to tell it about the group. Listening and sending may go on
+/// at the same time, from clones.
 #[derive(Clone)]
 pub struct Group(Arc<Handle>);
 
@@ -81,7 +82,7 @@ impl Group {
 
     /// Sends to every other member. Each gets a copy of its own, end to end; messages too large for a record are
     /// streamed. Waits until every copy is in the queue to its member, 5 seconds at most for each, at the same time,
-    /// and says for whom that has worked.
+    /// and says for whom that has worked. Who is removed before that fails; what is queued for it already is dropped.
     ///
     /// One who has just joined waits here until the others know.
     ///

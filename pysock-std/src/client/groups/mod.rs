@@ -45,7 +45,8 @@
 //!
 //! Who was never a member, the server included, reads nothing and gets nothing in. Only the owner's key changes the
 //! group. A new member gets nothing from before. A member that has applied a removal sends the removed one nothing that
-//! was not begun already, and takes nothing from it.
+//! was not begun already, and takes nothing from it: what is queued for it is dropped, and what waits for a place in the
+//! queue fails.
 //!
 //! # What it does not protect
 //!

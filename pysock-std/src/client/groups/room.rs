@@ -15,7 +15,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Ending, GroupMember, GroupMessage, GroupNews, send::Parcel};
+use super::{
+    Ending, GroupMember, GroupMessage, GroupNews,
+    send::{Parcel, Stint},
+};
 use crate::{
     Error, Message, Sender,
     client::shared::Shared,
@@ -61,7 +64,7 @@ pub(super) struct State {
     seen: Option<BTreeMap<PublicKey, Name>>,
     /// Messages that wait for a session, or for room in the queue to a member. While there is one for a member,
     /// somebody works on it.
-    pub(super) lanes: HashMap<PublicKey, VecDeque<Parcel>>,
+    pub(super) lanes: HashMap<Stint, VecDeque<Parcel>>,
     changes: VecDeque<Change>,
     current: Option<Change>,
     allowances: HashMap<PublicKey, Allowance>,
@@ -126,6 +129,8 @@ impl Room {
     ) -> (T, Verdict) {
         let mut state = self.lock();
         let result = act(&mut state);
+        // Before the queues are cleared: from here on, nothing more comes into them for those who are out.
+        state.return_parcels();
         let (mut verdict, epoch) = (Verdict::Go, state.group.epoch());
         for news in state.news() {
             if let GroupNews::Left(member) = &news {

@@ -1,21 +1,27 @@
 //! What nobody does with the public interface: forged control and messages, over real sessions.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use pysock_proto::{
-    Kind,
+    GroupError, Kind,
     group::{Answer, Control, GroupId, Op},
     peer::channel,
 };
 
-use super::Group;
+use super::{Ending, Group, GroupNews};
 use crate::{
-    Client, Server,
+    Client, Error, Server,
     config::{ClientConfig, ServerConfig, new_secret_key},
     outbox::Body,
 };
 
+/// Room in the queues of those in the scene, in bytes.
+const QUEUE: usize = 1 << 20;
+
 async fn connect(name: &str, server: &Server) -> Client {
-    let config = ClientConfig::new(new_secret_key().unwrap());
+    let mut config = ClientConfig::new(new_secret_key().unwrap());
+    config.queue_bytes = QUEUE;
     let client = Client::from_config(config).name(name).unwrap();
     client.connect(&server.address().to_string()).await.unwrap()
 }
@@ -127,4 +133,51 @@ async fn invitations_are_bounded_and_control_of_unknown_groups_is_answered() {
         drop(invitations.next().await.unwrap());
         assert_eq!(waiting.join_next().await.unwrap().unwrap(), Answer::Gone, "declined");
     }
+}
+
+#[tokio::test]
+async fn what_waits_for_room_does_not_overtake_a_removal() {
+    let (_server, [_ann, ben, _eve], anns, bens) = scene().await;
+    // Ben's program does not listen. The first one fills its queue, the second stops its reading, and the third is begun
+    // and gets no further than its credit.
+    let mut texts = Vec::new();
+    for (text, size) in [("fills", QUEUE), ("stops", 1), ("begun", QUEUE * 2 / 5)] {
+        let text = text.repeat(size / text.len() + 1);
+        assert!(anns.send(text.clone()).await.unwrap().is_complete());
+        texts.push(text);
+    }
+    // Behind it, messages are queued until one has to wait for room. Without it, more than half of the queue is free.
+    let waiting = loop {
+        let mut sending = Box::pin(anns.send(vec![0; QUEUE / 10]));
+        tokio::select! {
+            biased;
+            sent = &mut sending => assert!(sent.unwrap().is_complete()),
+            () = std::future::ready(()) => break sending,
+        }
+    };
+    let (owner, key) = (anns.clone(), ben.public_key());
+    let removing = tokio::spawn(async move { owner.remove(&key).await });
+
+    // It is not sent to one who is out, and its sender hears so: at once, not when its time is up.
+    let sent = tokio::time::timeout(super::SEND_WITHIN / 2, waiting).await.unwrap().unwrap();
+    let (_, why) = sent.failed().next().expect("a removed member was reached");
+    assert!(matches!(why, Error::Group { source: GroupError::NotMember, .. }), "{why}");
+    let mut heard = Vec::new();
+    let listening = async {
+        loop {
+            match bens.next().await.unwrap() {
+                GroupNews::Message(message) => {
+                    assert_eq!(message.missed(), 0);
+                    heard.push(message.text().unwrap().to_owned());
+                }
+                news => {
+                    break assert!(matches!(news, GroupNews::Over(Ending::Removed)), "{news:?}");
+                }
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), listening).await.unwrap();
+    removing.await.unwrap().unwrap();
+    // Control is not in order with messages: the end may come before the one that was begun.
+    assert!(heard.len() >= 2 && texts.starts_with(&heard), "{} heard", heard.len());
 }

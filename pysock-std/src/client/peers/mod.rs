@@ -1,5 +1,6 @@
 //! Other clients, end to end: sessions through the server, which cannot read them.
 
+mod arriving;
 mod book;
 mod decide;
 mod lane;
@@ -17,8 +18,9 @@ use pysock_proto::{
 
 pub use book::AskPeer;
 pub(super) use book::Book;
+pub(super) use book::Entry;
 pub(super) use book::locked;
-use book::{Entry, Order, Phase, Why};
+use book::{Order, Phase, Why};
 pub use news::{PeerListener, PeerNews, PeerPrefixListener};
 pub(super) use task::PeerTask;
 use trust::Standing;
@@ -323,18 +325,23 @@ impl Shared {
         body: Body,
     ) -> Result<(), Error> {
         let item = self.peer_item(entry, channel, kind, body);
-        let mut phase = entry.phase.subscribe();
-        let failed = async {
-            match phase.wait_for(|phase| matches!(phase, Phase::Failed(_))).await.as_deref() {
-                Ok(Phase::Failed(why)) => why.clone(),
-                _ => Why::Ended,
-            }
-        };
         tokio::select! {
             biased;
             pushed = entry.outbox.push(item) => pushed.map_err(|_| Error::Disconnected),
-            why = failed => Err(self.explain(&entry.info().name, why)),
+            why = self.until_failed(entry) => Err(why),
         }
+    }
+
+    /// Why there is no session any more, once it has failed.
+    pub(super) async fn until_failed(&self, entry: &Entry) -> Error {
+        let mut phase = entry.phase.subscribe();
+        let failed = phase.wait_for(|phase| matches!(phase, Phase::Failed(_))).await;
+        let why = match failed.as_deref() {
+            Ok(Phase::Failed(why)) => why.clone(),
+            _ => Why::Ended,
+        };
+        drop(failed);
+        self.explain(&entry.info().name, why)
     }
 
     /// A message to another client did not get through.

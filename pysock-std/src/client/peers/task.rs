@@ -4,26 +4,24 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use pysock_proto::{
-    ChannelId, CloseReason, Connection, Env, Envelope, Failure, Kind, Party, PeerError, PeerId,
-    PeerInfo, PublicKey, SendError, StreamId, TxBuf, Unit,
-    group::{GroupId, HEADER},
+    CloseReason, Connection, Env, Failure, Kind, Party, PeerError, PeerId, PeerInfo, PublicKey,
+    SendError, TxBuf, Unit,
+    group::GroupId,
     peer::{Acquaintance, HalfOpen, Peer, PeerEvent, Peers, channel},
 };
 
 use super::{
     PeerNews,
-    book::{Entry, MAX_HANDSHAKES, MAX_SESSIONS, Order, Phase, Why},
+    arriving::{envelope, sender},
+    book::{MAX_HANDSHAKES, MAX_SESSIONS, Order, Phase, Why},
     lane::{Lane, PeerIn},
 };
 use crate::{
-    Message, Sender,
     client::shared::Shared,
-    config::Trust,
     grow::Grow,
-    link::{self, C, Destination, Filled, Messages, Receiving, Verdict, Wait},
-    message::Source,
+    link::{self, C, Filled, Messages, Receiving, Verdict, Wait},
     outbox::{Body, Outgoing},
-    reply::{Asked, Replier},
+    reply::Asked,
 };
 
 /// How long one attempt at a handshake may take, in milliseconds.
@@ -35,7 +33,7 @@ pub(super) type Core = Peers<C, Grow<Peer>, Grow<HalfOpen>>;
 pub(in crate::client) struct PeerTask {
     pub(super) shared: Arc<Shared>,
     pub(super) core: Core,
-    lanes: HashMap<PublicKey, Lane>,
+    pub(super) lanes: HashMap<PublicKey, Lane>,
     /// The program is leaving, and every session was closed.
     parting: bool,
 }
@@ -430,115 +428,4 @@ impl PeerTask {
             None => Verdict::Go,
         }
     }
-
-    fn message(&mut self, peer: &PeerInfo, about: u16, kind: Kind, bytes: Bytes) -> Verdict {
-        let Some(lane) = self.lanes.get(&peer.key) else { return Verdict::Go };
-        let envelope = envelope(about, kind);
-        // Unless the program takes it, a request is answered with a failure as this is dropped.
-        let replier = Replier::to(&lane.entry.outbox, &envelope);
-        match (about, kind, replier) {
-            (channel::GROUP, Kind::Message, _) => {
-                // Programs do not see by which channel it came.
-                self.shared.groups.message(peer, self.shared.book.direct, &bytes)
-            }
-            (channel::GROUP_CONTROL, Kind::Request(_), Some(replier)) => {
-                self.shared.group_control(peer, bytes, replier)
-            }
-            (_, _, replier) => self.direct(peer, about, kind, bytes, replier),
-        }
-    }
-
-    /// A message to this client alone, or a reply.
-    fn direct(
-        &mut self,
-        peer: &PeerInfo,
-        about: u16,
-        kind: Kind,
-        data: Bytes,
-        replier: Option<Replier>,
-    ) -> Verdict {
-        let Some(lane) = self.lanes.get(&peer.key) else { return Verdict::Go };
-        let channel = self.shared.book.direct;
-        let message = Message { sender: sender(peer), channel, data, replier, share: None };
-        if let Kind::Reply(id) = kind {
-            let asked = Asked { responder: Party::Server, channel: about.into(), id };
-            if !lane.entry.requests.settle(asked, Ok(message)) {
-                tracing::debug!(peer = %peer.name, "a reply to no request");
-            }
-            return Verdict::Go;
-        }
-        match self.shared.book.sink() {
-            Some(sink) if about == channel::DIRECT && self.may_talk(&lane.entry) => {
-                sink.deliver(message)
-            }
-            _ => {
-                tracing::debug!(peer = %peer.name, about, "nobody listens");
-                Verdict::Go
-            }
-        }
-    }
-
-    /// Whether a client may send directly: one that is not pinned is here only for a group.
-    fn may_talk(&self, entry: &Arc<Entry>) -> bool {
-        if entry.is_pinned() {
-            return true;
-        }
-        if self.shared.config.peers != Trust::AcceptNew {
-            return false;
-        }
-        entry.set_pinned();
-        let (shared, PeerInfo { name, key, .. }) = (self.shared.clone(), entry.info());
-        tokio::spawn(async move {
-            if let Err(why) = shared.judge(name, key).await {
-                tracing::warn!(peer = %name, ?why, "not pinned");
-            }
-        });
-        true
-    }
-
-    fn begin(
-        &mut self,
-        peer: &PeerInfo,
-        stream: StreamId,
-        envelope: Envelope,
-        length: Option<u64>,
-    ) -> Verdict {
-        let Some(lane) = self.lanes.get(&peer.key) else { return Verdict::Go };
-        let direct = envelope.channel.0 == channel::DIRECT;
-        let nobody = match envelope.kind {
-            Kind::Reply(_) => false,
-            _ if direct => !self.may_talk(&lane.entry),
-            // Control is short, and who is in no group of ours has nothing to say to it.
-            Kind::Message if envelope.channel.0 == channel::GROUP => {
-                !self.shared.is_member(&peer.key)
-            }
-            _ => true,
-        };
-        let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
-        // A group's message is that long with its header.
-        let limit = self.shared.config.max_message.saturating_add(if direct { 0 } else { HEADER });
-        let origin = lane.receiving.origin(stream);
-        let (to, verdict) = match (envelope.kind, self.shared.book.sink()) {
-            _ if nobody => (Destination::Refuse(Failure::NoResponder), Verdict::Go),
-            (Kind::Message, Some(sink)) if direct => {
-                sink.begin(sender(peer), &self.shared.book.direct, length, origin, limit)
-            }
-            (Kind::Message | Kind::Request(_), None) if direct => {
-                (Destination::Refuse(Failure::NoResponder), Verdict::Go)
-            }
-            // Requests and replies are delivered whole.
-            _ => (Destination::Collect { limit }, Verdict::Go),
-        };
-        let input = &mut PeerIn { core: &mut self.core, key: peer.key };
-        lane.receiving.begin(stream, envelope, length, to, input);
-        verdict
-    }
-}
-
-fn envelope(channel: u16, kind: Kind) -> Envelope {
-    Envelope { channel: ChannelId(channel), party: Party::Server, kind }
-}
-
-fn sender(peer: &PeerInfo) -> Sender {
-    Sender(Source::Proven(Arc::new(*peer)))
 }
