@@ -14,8 +14,13 @@ use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use nor::{Change, Model, Nor, SECRET, Tear, Worn, change, long, name};
 use pysock_embedded::{
     Entropy, NoEntropy,
-    keys::{AsyncKeyStore, Image, KeyStore, KeyStoreError, MAX_PEERS, MAX_SERVERS},
-    proto::{PublicKey, SecretKey},
+    keys::{
+        AsyncKeyStore, Entry, Fault, KeyStore, KeyStoreError, KnownServer, MAX_PEERS, MAX_SERVERS,
+    },
+    proto::{
+        PublicKey, SecretKey,
+        flash::{Image, Want},
+    },
 };
 
 const A: PublicKey = PublicKey([1; 32]);
@@ -234,7 +239,7 @@ fn other_formats_and_layouts_are_told_apart_from_damage() {
 #[test]
 fn worn_flash_keeps_the_old_state() {
     for (worn, error) in [
-        (Worn::Noticed, KeyStoreError::Flash(NorFlashErrorKind::Other)),
+        (Worn::Noticed, KeyStoreError::Flash(Fault::Other)),
         (Worn::Unnoticed, KeyStoreError::WornOut),
     ] {
         for (mut flash, [model, _]) in stores() {
@@ -315,28 +320,51 @@ fn a_full_store_says_so_and_can_always_forget() {
 
 #[test]
 fn an_image_is_what_a_device_writes_and_reads() {
-    fn same<const UNIT: usize, const W: usize>() {
+    fn same<const UNIT: u32, const W: usize>() {
         let mut bytes = vec![0; 8192];
         let mut flash = Nor::<W, 4096>::new(2);
         let secret = SecretKey::from_bytes(SECRET);
-        let image = Image::<UNIT>::new(&mut bytes);
         let mut made =
-            KeyStore::provision(image, 0..8192, &secret, Some(&name("sensor-7"))).unwrap();
+            Image::provision(&mut bytes, UNIT, 4096, &secret, Some(&name("sensor-7"))).unwrap();
         let mut written = flash.provision().unwrap();
-        for step in [Change::Pin(1, 1, vec![1]), Change::PinPeer(long(3), 4)] {
-            change(&mut made, &step).unwrap();
-            change(&mut written, &step).unwrap();
-        }
+        let peer = PublicKey([4; 32]);
+        made.run(&Want::Set(Entry::Server(1, KnownServer::new(A, &[1])))).unwrap();
+        made.run(&Want::Set(Entry::Peer(name(&long(3)), peer))).unwrap();
+        written.pin_server(1, A, &[1]).unwrap();
+        written.pin_peer(&name(&long(3)), peer).unwrap();
         assert!(bytes == flash.bytes);
         let mut device = Nor::<W, 4096>::new(2);
         device.bytes = bytes;
         assert_eq!(device.open().unwrap().server(1).unwrap().unwrap().key, A);
     }
+    same::<1, 1>();
     same::<4, 1>();
     same::<4, 4>();
     same::<8, 8>();
     same::<16, 16>();
     same::<32, 32>();
+}
+
+#[test]
+fn the_entries_can_be_listed_and_the_identity_is_not_replaced() {
+    let mut flash = Nor::<4, 4096>::new(2);
+    let mut store = flash.provision().unwrap();
+    store.pin_server(0, A, &[1]).unwrap();
+    store.pin_peer(&name("kitchen"), B).unwrap();
+    store.forget_server(0).unwrap();
+    let mut entries: Vec<_> = (0..).map_while(|n| store.entry(n).unwrap()).collect();
+    entries.sort_by_key(|entry| format!("{entry:?}"));
+    let secret = SecretKey::from_bytes(SECRET);
+    let others = [Entry::OwnName(name("sensor-7")), Entry::Peer(name("kitchen"), B)];
+    assert_eq!(entries[0], Entry::Identity(secret));
+    assert_eq!(entries[1..], others);
+    assert_eq!(format!("{:?}", entries[0]), "Identity(SecretKey(…))");
+
+    let mut bytes = flash.bytes.clone();
+    let mut image = Image::open(&mut bytes, 4, 4096).unwrap();
+    let other = Entry::Identity(SecretKey::from_bytes([1; 32]));
+    assert_eq!(image.run(&Want::Set(other)), Err(KeyStoreError::AlreadyProvisioned));
+    assert!(bytes == flash.bytes);
 }
 
 /// Flash whose every operation takes a while.
@@ -410,4 +438,70 @@ fn an_abandoned_change_is_made_or_not_and_the_store_goes_on() {
         known = found;
     }
     assert!(flash.erased.iter().all(|times| *times > 5));
+}
+
+#[test]
+fn a_change_may_be_abandoned_at_every_point() {
+    let mut flash = Nor::<8, 512>::new(2);
+    flash.provision().unwrap();
+    for n in 0..30u8 {
+        let before = n.checked_sub(1).map_or(vec![], |n| vec![n]);
+        for polls in 0.. {
+            let mut flash = flash.clone();
+            let open = AsyncKeyStore::open(Slow(&mut flash), 0..1024);
+            let mut store = within(usize::MAX, open).unwrap().unwrap();
+            let done = within(polls, store.pin_server(0, A, &[n])).is_some();
+            // The store goes on, and so does one that is opened anew.
+            let known = within(usize::MAX, store.server(0)).unwrap().unwrap();
+            let known = known.map_or(vec![], |known| known.suites().to_vec());
+            assert!(known == [n] || (!done && known == before), "{n} at {polls}: {known:?}");
+            let again = flash.open().unwrap().server(0).unwrap();
+            assert_eq!(again.map_or(vec![], |again| again.suites().to_vec()), known);
+            if done {
+                break;
+            }
+        }
+        flash.open().unwrap().pin_server(0, A, &[n]).unwrap();
+    }
+    assert!(flash.erased.iter().all(|times| *times > 0));
+}
+
+#[test]
+fn both_fronts_leave_the_same_bytes() {
+    let (mut one, mut other) = (Nor::<8, 512>::new(2), Nor::<8, 512>::new(2));
+    let secret = SecretKey::from_bytes(SECRET);
+    drop(one.provision().unwrap());
+    let own = name("sensor-7");
+    let provision = AsyncKeyStore::provision(Slow(&mut other), 0..1024, &secret, Some(&own));
+    drop(within(usize::MAX, provision).unwrap().unwrap());
+    for n in 0..100u8 {
+        // The same cut strikes both: they do the same in the same order.
+        let cut = Some((usize::from(n), Tear::Some));
+        (one.cut, other.cut) = (cut, cut);
+        let mut store = one.open().unwrap();
+        let blocking = [
+            store.pin_server(n % 3, A, &[n]).map(|()| None),
+            store.pin_peer(&name(&long(0)), B).map(|()| None),
+            store.peer_label(&B).map(|label| label.map(|_| B)),
+            store.forget_peer(&name(&long(0))),
+            store.set_name(&name(&long(n.into()))).map(|()| None),
+        ];
+        let open = AsyncKeyStore::open(Slow(&mut other), 0..1024);
+        let mut store = within(usize::MAX, open).unwrap().unwrap();
+        let label = name(&long(0));
+        let slow = async {
+            [
+                store.pin_server(n % 3, A, &[n]).await.map(|()| None),
+                store.pin_peer(&label, B).await.map(|()| None),
+                store.peer_label(&B).await.map(|label| label.map(|_| B)),
+                store.forget_peer(&label).await,
+                store.set_name(&name(&long(n.into()))).await.map(|()| None),
+            ]
+        };
+        assert_eq!(within(usize::MAX, slow).unwrap(), blocking, "{n}");
+        assert!(one.bytes == other.bytes, "{n}");
+        one.restart();
+        other.restart();
+    }
+    assert!(one.erased.iter().all(|times| *times > 1));
 }
