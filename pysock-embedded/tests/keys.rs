@@ -328,8 +328,8 @@ fn an_image_is_what_a_device_writes_and_reads() {
             Image::provision(&mut bytes, UNIT, 4096, &secret, Some(&name("sensor-7"))).unwrap();
         let mut written = flash.provision().unwrap();
         let peer = PublicKey([4; 32]);
-        made.run(&Want::Set(Entry::Server(1, KnownServer::new(A, &[1])))).unwrap();
-        made.run(&Want::Set(Entry::Peer(name(&long(3)), peer))).unwrap();
+        made.run(Want::Set(Entry::Server(1, KnownServer::new(A, &[1])))).unwrap();
+        made.run(Want::Set(Entry::Peer(name(&long(3)), peer))).unwrap();
         written.pin_server(1, A, &[1]).unwrap();
         written.pin_peer(&name(&long(3)), peer).unwrap();
         assert!(bytes == flash.bytes);
@@ -363,7 +363,7 @@ fn the_entries_can_be_listed_and_the_identity_is_not_replaced() {
     let mut bytes = flash.bytes.clone();
     let mut image = Image::open(&mut bytes, 4, 4096).unwrap();
     let other = Entry::Identity(SecretKey::from_bytes([1; 32]));
-    assert_eq!(image.run(&Want::Set(other)), Err(KeyStoreError::AlreadyProvisioned));
+    assert_eq!(image.run(Want::Set(other)), Err(KeyStoreError::AlreadyProvisioned));
     assert!(bytes == flash.bytes);
 }
 

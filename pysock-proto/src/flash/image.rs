@@ -29,7 +29,7 @@ impl<'b> Image<'b> {
         let log = Log::new(Region::new(range(bytes), unit, page));
         bytes.fill(0xff);
         let mut image = Image { bytes, log };
-        image.run(&Want::Provision(secret, name))?;
+        image.run(Want::Provision(secret, name))?;
         Ok(image)
     }
 
@@ -40,7 +40,7 @@ impl<'b> Image<'b> {
     pub fn open(bytes: &'b mut [u8], unit: u32, page: u32) -> Result<Self, KeyStoreError> {
         let log = Log::new(Region::new(range(bytes), unit, page));
         let mut image = Image { bytes, log };
-        image.run(&Want::Open)?;
+        image.run(Want::Open)?;
         Ok(image)
     }
 
@@ -48,8 +48,8 @@ impl<'b> Image<'b> {
     ///
     /// # Errors
     /// As [`Task::answer`].
-    pub fn run(&mut self, want: &Want<'_>) -> Result<Option<Entry>, KeyStoreError> {
-        let mut task = Task::new(&mut self.log, want);
+    pub fn run(&mut self, want: Want<'_>) -> Result<Option<Entry>, KeyStoreError> {
+        let mut task = Task::new(&mut self.log, &want);
         let mut last = Ok(());
         loop {
             last = match task.step(last) {

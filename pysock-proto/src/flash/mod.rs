@@ -13,11 +13,11 @@
 //! let secret = SecretKey::from_bytes([1; 32]); // in earnest: random
 //! let name = Name::new("sensor-7")?;
 //! let mut image = Image::provision(&mut bytes, 8, 4096, &secret, Some(&name))?;
-//! image.run(&Want::Set(Entry::Server(0, KnownServer::new(PublicKey([2; 32]), &[1]))))?;
+//! image.run(Want::Set(Entry::Server(0, KnownServer::new(PublicKey([2; 32]), &[1]))))?;
 //! // `bytes` is what the device reads. It holds the secret: treat it as such.
 //!
 //! let mut image = Image::open(&mut bytes, 8, 4096)?;
-//! assert_eq!(image.run(&Want::Get(Subject::OwnName))?, Some(Entry::OwnName(name)));
+//! assert_eq!(image.run(Want::Get(Subject::OwnName))?, Some(Entry::OwnName(name)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
