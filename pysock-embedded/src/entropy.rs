@@ -42,10 +42,7 @@ pub struct NoEntropy;
 
 impl core::fmt::Display for NoEntropy {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(
-            "there is no randomness to make a key from: check the generator, and do not go on \
-             without it",
-        )
+        crate::keys::KeyStoreError::Entropy.fmt(f)
     }
 }
 

@@ -2,20 +2,14 @@
 
 mod nor;
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
-
-use embedded_storage::nor_flash::{
-    NorFlash as Blocking, NorFlashErrorKind, ReadNorFlash as BlockingRead,
-};
-use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use nor::{Change, Model, Nor, SECRET, Tear, Worn, change, long, name};
 use pysock_embedded::{
     Entropy, NoEntropy,
-    keys::{AsyncKeyStore, Image, KeyStore, KeyStoreError, MAX_PEERS, MAX_SERVERS},
-    proto::{PublicKey, SecretKey},
+    keys::{Entry, Fault, KeyStore, KeyStoreError, KnownServer, MAX_PEERS, MAX_SERVERS},
+    proto::{
+        PublicKey, SecretKey,
+        flash::{Image, Want},
+    },
 };
 
 const A: PublicKey = PublicKey([1; 32]);
@@ -234,7 +228,7 @@ fn other_formats_and_layouts_are_told_apart_from_damage() {
 #[test]
 fn worn_flash_keeps_the_old_state() {
     for (worn, error) in [
-        (Worn::Noticed, KeyStoreError::Flash(NorFlashErrorKind::Other)),
+        (Worn::Noticed, KeyStoreError::Flash(Fault::Other)),
         (Worn::Unnoticed, KeyStoreError::WornOut),
     ] {
         for (mut flash, [model, _]) in stores() {
@@ -315,23 +309,24 @@ fn a_full_store_says_so_and_can_always_forget() {
 
 #[test]
 fn an_image_is_what_a_device_writes_and_reads() {
-    fn same<const UNIT: usize, const W: usize>() {
+    fn same<const UNIT: u32, const W: usize>() {
         let mut bytes = vec![0; 8192];
         let mut flash = Nor::<W, 4096>::new(2);
         let secret = SecretKey::from_bytes(SECRET);
-        let image = Image::<UNIT>::new(&mut bytes);
         let mut made =
-            KeyStore::provision(image, 0..8192, &secret, Some(&name("sensor-7"))).unwrap();
+            Image::provision(&mut bytes, UNIT, 4096, &secret, Some(&name("sensor-7"))).unwrap();
         let mut written = flash.provision().unwrap();
-        for step in [Change::Pin(1, 1, vec![1]), Change::PinPeer(long(3), 4)] {
-            change(&mut made, &step).unwrap();
-            change(&mut written, &step).unwrap();
-        }
+        let peer = PublicKey([4; 32]);
+        made.run(Want::Set(Entry::Server(1, KnownServer::new(A, &[1])))).unwrap();
+        made.run(Want::Set(Entry::Peer(name(&long(3)), peer))).unwrap();
+        written.pin_server(1, A, &[1]).unwrap();
+        written.pin_peer(&name(&long(3)), peer).unwrap();
         assert!(bytes == flash.bytes);
         let mut device = Nor::<W, 4096>::new(2);
         device.bytes = bytes;
         assert_eq!(device.open().unwrap().server(1).unwrap().unwrap().key, A);
     }
+    same::<1, 1>();
     same::<4, 1>();
     same::<4, 4>();
     same::<8, 8>();
@@ -339,75 +334,24 @@ fn an_image_is_what_a_device_writes_and_reads() {
     same::<32, 32>();
 }
 
-/// Flash whose every operation takes a while.
-struct Slow<'f>(&'f mut Nor<8, 512>);
-
-async fn a_while() {
-    let mut waited = false;
-    core::future::poll_fn(|context| {
-        context.waker().wake_by_ref();
-        if core::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
-
-impl ErrorType for Slow<'_> {
-    type Error = NorFlashErrorKind;
-}
-
-impl ReadNorFlash for Slow<'_> {
-    const READ_SIZE: usize = 4;
-    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
-        BlockingRead::read(self.0, offset, bytes)
-    }
-    fn capacity(&self) -> usize {
-        BlockingRead::capacity(self.0)
-    }
-}
-
-impl NorFlash for Slow<'_> {
-    const WRITE_SIZE: usize = 8;
-    const ERASE_SIZE: usize = 512;
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
-        a_while().await;
-        Blocking::erase(self.0, from, to)?;
-        a_while().await;
-        Ok(())
-    }
-    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
-        a_while().await;
-        Blocking::write(self.0, offset, bytes)?;
-        a_while().await;
-        Ok(())
-    }
-}
-
-/// The result of a future within so many polls; it is dropped after that.
-fn within<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..polls {
-        if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
-            return Some(result);
-        }
-    }
-    None
-}
-
 #[test]
-fn an_abandoned_change_is_made_or_not_and_the_store_goes_on() {
-    let mut flash = Nor::<8, 512>::new(2);
-    flash.provision().unwrap();
-    let open = AsyncKeyStore::open(Slow(&mut flash), 0..1024);
-    let mut store = within(usize::MAX, open).unwrap().unwrap();
-    let mut known = vec![];
-    for n in 0..400u16 {
-        let suites = n.to_be_bytes();
-        let done = within(usize::from(n % 23), store.pin_server(0, A, &suites));
-        let found = within(usize::MAX, store.server(0)).unwrap().unwrap();
-        let found = found.map_or(vec![], |known| known.suites().to_vec());
-        assert!(found == suites || (done.is_none() && found == known), "{n}: {found:?}");
-        known = found;
-    }
-    assert!(flash.erased.iter().all(|times| *times > 5));
+fn the_entries_can_be_listed_and_the_identity_is_not_replaced() {
+    let mut flash = Nor::<4, 4096>::new(2);
+    let mut store = flash.provision().unwrap();
+    store.pin_server(0, A, &[1]).unwrap();
+    store.pin_peer(&name("kitchen"), B).unwrap();
+    store.forget_server(0).unwrap();
+    let mut entries: Vec<_> = (0..).map_while(|n| store.entry(n).unwrap()).collect();
+    entries.sort_by_key(|entry| format!("{entry:?}"));
+    let secret = SecretKey::from_bytes(SECRET);
+    let others = [Entry::OwnName(name("sensor-7")), Entry::Peer(name("kitchen"), B)];
+    assert_eq!(entries[0], Entry::Identity(secret));
+    assert_eq!(entries[1..], others);
+    assert_eq!(format!("{:?}", entries[0]), "Identity(SecretKey(…))");
+
+    let mut bytes = flash.bytes.clone();
+    let mut image = Image::open(&mut bytes, 4, 4096).unwrap();
+    let other = Entry::Identity(SecretKey::from_bytes([1; 32]));
+    assert_eq!(image.run(Want::Set(other)), Err(KeyStoreError::AlreadyProvisioned));
+    assert!(bytes == flash.bytes);
 }

@@ -127,7 +127,7 @@
 //! Each uses only those to its left; a test holds them to it.
 //!
 //! ```text
-//! time error store ◀ id ◀ key ◀ crypto ◀ limits message directory ◀ noise ◀ wire buffer ◀ record group
+//! time error store ◀ id ◀ key ◀ crypto flash ◀ limits message directory ◀ noise ◀ wire buffer ◀ record group
 //!                  ◀ stream ◀ peer ◀ connection
 //!
 //! registry ◀ router        beside it, for servers: they see store, id, key, error, message and directory
@@ -144,6 +144,7 @@
 //! | [`peer`] | sessions between two clients, end to end, through a server that cannot read them |
 //! | [`group`] | groups of clients above those sessions: who is in, and what may be said to whom |
 //! | [`store`] | the memory of those four |
+//! | [`flash`] | the keys of a device in flash: the format, and how it is read and changed |
 //!
 //! # What it never does
 //!
@@ -180,6 +181,7 @@ mod connection;
 pub mod crypto;
 mod directory;
 pub mod error;
+pub mod flash;
 pub mod group;
 pub mod id;
 pub mod key;

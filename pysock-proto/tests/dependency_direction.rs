@@ -9,7 +9,7 @@ const RANKS: [&[&str]; 11] = [
     &["time", "error", "store"],
     &["id"],
     &["key"],
-    &["crypto"],
+    &["crypto", "flash"],
     &["limits", "message", "directory"],
     &["noise"],
     // The prelude names a pattern of `noise`, so `wire` is above it.

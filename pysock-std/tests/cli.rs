@@ -204,7 +204,7 @@ fn every_command_explains_itself_by_example() {
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|w| !w.is_empty()))
         .filter(|command| *command != "help")
         .collect();
-    assert_eq!(commands.len(), 14, "{commands:?}");
+    assert_eq!(commands.len(), 15, "{commands:?}");
     for command in commands {
         let help = run(folder.path(), &[command, "--help"]).code(0);
         let example = format!("pysock {command}");

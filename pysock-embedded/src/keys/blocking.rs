@@ -1,31 +1,25 @@
-//! The store over a blocking flash driver: the async one, whose futures are done when they are first polled.
+//! The store over a blocking flash driver.
 
-use core::{
-    fmt,
-    ops::Range,
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
+use core::{fmt, ops::Range};
 
-use embedded_storage::nor_flash as blocking;
-use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
+use embedded_storage::nor_flash::{NorFlash, NorFlashError};
 
-use super::{
-    AsyncKeyStore, KeyStoreError, KnownServer,
-    entry::{Entry, Subject},
-    log::Log,
-};
+use super::{KeyStoreError, KnownServer, answer, fault, log, unit};
 use crate::{
-    entropy::Entropy,
-    proto::{Name, PublicKey, SecretKey},
+    entropy::{self, Entropy},
+    proto::{
+        Name, PublicKey, SecretKey,
+        flash::{Entry, Log, Step, Subject, Task, Want},
+    },
 };
 
 /// The keys of this device, in a range of its flash.
 ///
 /// The range is an even number of whole pages that nothing else writes to. For a driver that is async there is
-/// [`AsyncKeyStore`].
+/// [`AsyncKeyStore`](super::AsyncKeyStore).
 pub struct KeyStore<F> {
-    log: Log<Blocking<F>>,
+    flash: F,
+    log: Log,
 }
 
 impl<F> fmt::Debug for KeyStore<F> {
@@ -34,14 +28,16 @@ impl<F> fmt::Debug for KeyStore<F> {
     }
 }
 
-impl<F: blocking::NorFlash> KeyStore<F> {
+impl<F: NorFlash> KeyStore<F> {
     /// Opens the store in `range` of `flash`. Finishes what a loss of power interrupted.
     ///
     /// # Errors
     /// [`KeyStoreError::Empty`] if nothing has been provisioned. Anything else that is not a whole store is refused as
     /// well, and stays as it is: to go on with new keys would give up the identity and accept any server.
     pub fn open(flash: F, range: Range<u32>) -> Result<Self, KeyStoreError> {
-        now(AsyncKeyStore::open(Blocking(flash), range)).map(Self::from)
+        let mut store = Self::new(flash, range);
+        store.begin(Want::Open)?;
+        Ok(store)
     }
 
     /// Stores the identity of this device, and its name if it has one, in a range that is empty.
@@ -54,7 +50,9 @@ impl<F: blocking::NorFlash> KeyStore<F> {
         secret: &SecretKey,
         name: Option<&Name>,
     ) -> Result<Self, KeyStoreError> {
-        now(AsyncKeyStore::provision(Blocking(flash), range, secret, name)).map(Self::from)
+        let mut store = Self::new(flash, range);
+        store.begin(Want::Provision(secret, name))?;
+        Ok(store)
     }
 
     /// Opens the store. On the first boot it makes a key from `entropy` and stores it, with `name` if there is one.
@@ -68,7 +66,15 @@ impl<F: blocking::NorFlash> KeyStore<F> {
         entropy: &mut dyn Entropy,
         name: Option<&Name>,
     ) -> Result<Self, KeyStoreError> {
-        now(AsyncKeyStore::open_or_provision(Blocking(flash), range, entropy, name)).map(Self::from)
+        let mut store = Self::new(flash, range);
+        match store.begin(Want::Open) {
+            Err(KeyStoreError::Empty) => {
+                let secret = SecretKey::from_bytes(*entropy::draw(entropy)?);
+                store.begin(Want::Provision(&secret, name))?
+            }
+            opened => opened?,
+        }
+        Ok(store)
     }
 
     /// The secret key of this device.
@@ -76,9 +82,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// The flash could not be read, or was damaged meanwhile.
     pub fn identity(&mut self) -> Result<SecretKey, KeyStoreError> {
-        let entry = self.get(Subject::Identity)?;
-        // A store without one does not mount.
-        entry.and_then(Entry::secret).ok_or(KeyStoreError::Empty)
+        answer::identity(self.run(Want::Get(Subject::Identity)))
     }
 
     /// What this device is called.
@@ -86,7 +90,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`identity`](Self::identity).
     pub fn name(&mut self) -> Result<Option<Name>, KeyStoreError> {
-        Ok(self.get(Subject::OwnName)?.and_then(Entry::own_name))
+        answer::name(self.run(Want::Get(Subject::OwnName)))
     }
 
     /// Gives this device a name.
@@ -94,7 +98,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// The flash could not be read or written.
     pub fn set_name(&mut self, name: &Name) -> Result<(), KeyStoreError> {
-        self.change(&Entry::OwnName(*name)).map(|_| ())
+        answer::done(self.run(Want::Set(Entry::OwnName(*name))))
     }
 
     /// The server remembered in this slot. Slots are numbers of the caller's choice, one for each server it knows an
@@ -103,7 +107,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`identity`](Self::identity).
     pub fn server(&mut self, slot: u8) -> Result<Option<KnownServer>, KeyStoreError> {
-        Ok(self.get(Subject::Server(slot))?.and_then(Entry::server))
+        answer::server(self.run(Want::Get(Subject::Server(slot))))
     }
 
     /// Remembers a server. The suites of a server that is known are brought up to date; beyond 16 they are left out.
@@ -117,8 +121,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
         key: PublicKey,
         suites: &[u8],
     ) -> Result<(), KeyStoreError> {
-        let entry = Entry::Server(slot, KnownServer::new(key, suites));
-        self.change(&entry).map(|_| ())
+        answer::done(self.run(Want::Set(Entry::Server(slot, KnownServer::new(key, suites)))))
     }
 
     /// Forgets a server, and returns the key it had.
@@ -128,7 +131,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// The flash could not be read or written.
     pub fn forget_server(&mut self, slot: u8) -> Result<Option<PublicKey>, KeyStoreError> {
-        Ok(self.change(&Entry::NoServer(slot))?.and_then(Entry::key))
+        answer::key(self.run(Want::Set(Entry::NoServer(slot))))
     }
 
     /// The key pinned under this label.
@@ -136,7 +139,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`identity`](Self::identity).
     pub fn peer(&mut self, label: &Name) -> Result<Option<PublicKey>, KeyStoreError> {
-        Ok(self.get(Subject::Peer(*label))?.and_then(Entry::key))
+        answer::key(self.run(Want::Get(Subject::Peer(*label))))
     }
 
     /// The label of a key: if it has several, the alphabetically first.
@@ -144,7 +147,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`identity`](Self::identity).
     pub fn peer_label(&mut self, key: &PublicKey) -> Result<Option<Name>, KeyStoreError> {
-        now(self.log.peer_label(key))
+        answer::name(self.run(Want::Labelled(*key)))
     }
 
     /// Remembers a peer. A key may have several labels, a label has one key.
@@ -152,7 +155,7 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// As [`pin_server`](Self::pin_server).
     pub fn pin_peer(&mut self, label: &Name, key: PublicKey) -> Result<(), KeyStoreError> {
-        self.change(&Entry::Peer(*label, key)).map(|_| ())
+        answer::done(self.run(Want::Set(Entry::Peer(*label, key))))
     }
 
     /// Forgets a peer, and returns the key it had.
@@ -162,65 +165,41 @@ impl<F: blocking::NorFlash> KeyStore<F> {
     /// # Errors
     /// The flash could not be read or written.
     pub fn forget_peer(&mut self, label: &Name) -> Result<Option<PublicKey>, KeyStoreError> {
-        Ok(self.change(&Entry::NoPeer(*label))?.and_then(Entry::key))
+        answer::key(self.run(Want::Set(Entry::NoPeer(*label))))
     }
 
-    fn from(store: AsyncKeyStore<Blocking<F>>) -> Self {
-        KeyStore { log: store.log }
+    /// One entry of those that count, by a number from 0 to the first for which there is none: to list all of them. Their
+    /// order is none, and changes bring another.
+    ///
+    /// # Errors
+    /// As [`identity`](Self::identity).
+    pub fn entry(&mut self, number: usize) -> Result<Option<Entry>, KeyStoreError> {
+        self.run(Want::Number(number))
     }
 
-    // These two are all that is run of the async body, each linked once instead of into every caller.
+    fn new(flash: F, range: Range<u32>) -> Self {
+        let unit = const { unit(F::WRITE_SIZE, F::READ_SIZE) };
+        let log = log(range, unit, F::ERASE_SIZE, flash.capacity());
+        Self { flash, log }
+    }
 
+    fn begin(&mut self, want: Want<'_>) -> Result<(), KeyStoreError> {
+        answer::done(self.run(want))
+    }
+
+    /// Does what the task asks for, until it is done. All else is the same for every driver.
     #[inline(never)]
-    fn get(&mut self, subject: Subject) -> Result<Option<Entry>, KeyStoreError> {
-        now(self.log.get(subject))
-    }
-
-    #[inline(never)]
-    fn change(&mut self, entry: &Entry) -> Result<Option<Entry>, KeyStoreError> {
-        now(self.log.change(entry))
-    }
-}
-
-/// A blocking driver as an async one that never waits.
-struct Blocking<F>(F);
-
-impl<F: ErrorType> ErrorType for Blocking<F> {
-    type Error = F::Error;
-}
-
-impl<F: blocking::ReadNorFlash> ReadNorFlash for Blocking<F> {
-    const READ_SIZE: usize = F::READ_SIZE;
-
-    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), F::Error> {
-        self.0.read(offset, bytes)
-    }
-
-    fn capacity(&self) -> usize {
-        self.0.capacity()
-    }
-}
-
-impl<F: blocking::NorFlash> NorFlash for Blocking<F> {
-    const WRITE_SIZE: usize = F::WRITE_SIZE;
-    const ERASE_SIZE: usize = F::ERASE_SIZE;
-
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), F::Error> {
-        self.0.erase(from, to)
-    }
-
-    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), F::Error> {
-        self.0.write(offset, bytes)
-    }
-}
-
-/// The result of a future that never waits.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
-            return result;
+    fn run(&mut self, want: Want<'_>) -> Result<Option<Entry>, KeyStoreError> {
+        let mut task = Task::new(&mut self.log, &want);
+        let mut last = Ok(());
+        loop {
+            let done = match task.step(last) {
+                Step::Read { at, to } => self.flash.read(at, to),
+                Step::Write { at, bytes } => self.flash.write(at, bytes),
+                Step::Erase { from, to } => self.flash.erase(from, to),
+                Step::Done => return task.answer(),
+            };
+            last = done.map_err(|error| fault(error.kind()));
         }
     }
 }

@@ -1,28 +1,27 @@
 //! The keys of a device, in its flash: its identity and name, the servers it remembers, the peers it has pinned.
 //!
 //! ```
-//! # use pysock_embedded::{Entropy, NoEntropy, keys::Image};
-//! use pysock_embedded::{keys::KeyStore, proto::{Keypair, Name, PublicKey, RustCrypto}};
+//! use embedded_storage::nor_flash::NorFlash;
+//! use pysock_embedded::{
+//!     Entropy,
+//!     keys::{KeyStore, KeyStoreError},
+//!     proto::{Keypair, Name, PublicKey, RustCrypto},
+//! };
 //!
-//! # struct Rng;
-//! # impl Entropy for Rng {
-//! #     fn fill(&mut self, bytes: &mut [u8; 32]) -> Result<(), NoEntropy> {
-//! #         bytes.iter_mut().zip(1..).for_each(|(byte, n)| *byte = n);
-//! #         Ok(())
-//! #     }
-//! # }
-//! # let mut memory = [0; 8192];
-//! # let (flash, mut rng) = (Image::<4>::new(&mut memory), Rng);
-//! // `flash` is the driver of the chip, `rng` its generator; the first boot makes the key.
-//! let mut store = KeyStore::open_or_provision(flash, 0..8192, &mut rng, None)?;
-//! let identity = Keypair::<RustCrypto>::new(store.identity()?);
-//! # let _ = identity;
+//! /// With the driver of the chip and its generator. The first boot makes the key.
+//! fn identity(flash: impl NorFlash, rng: &mut dyn Entropy) -> Result<Keypair<RustCrypto>, KeyStoreError> {
+//!     let mut store = KeyStore::open_or_provision(flash, 0x3e000..0x40000, rng, None)?;
+//!     Ok(Keypair::new(store.identity()?))
+//! }
 //!
-//! // After a person has compared the key of the server, or of a peer:
-//! store.pin_server(0, PublicKey([7; 32]), &[1])?;
-//! store.pin_peer(&Name::new("kitchen")?, PublicKey([8; 32]))?;
-//! assert_eq!(store.server(0)?.map(|known| known.key), Some(PublicKey([7; 32])));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! /// After a person has compared the key of the server, or of a peer.
+//! fn pin(store: &mut KeyStore<impl NorFlash>, server: PublicKey, peer: PublicKey) -> Result<(), KeyStoreError> {
+//!     store.pin_server(0, server, &[1])?;
+//!     if let Ok(kitchen) = Name::new("kitchen") {
+//!         store.pin_peer(&kitchen, peer)?;
+//!     }
+//!     Ok(())
+//! }
 //! ```
 //!
 //! # What holds
@@ -42,19 +41,8 @@
 //!
 //! # Layout
 //!
-//! The range has two halves, each of them one or more pages. Everything is written in units of the flash (at least 4 bytes),
-//! each of them once, so that flash with error correction works too.
-//!
-//! ```text
-//! half   header: format, layout, number │ seal │ mark: given up │ entry │ entry │ … │ erased
-//! entry  seal │ kind, length, CRC-32, payload
-//! ```
-//!
-//! A seal is a unit of zeros, written when what it vouches for has been written and read back. What has no seal was cut short
-//! and does not count; what has one and does not match its checksum was damaged. A later entry replaces an earlier one about
-//! the same. When a half is full, or ends with something unfinished, the other one is erased, gets the entries that count,
-//! then its header with the next number, its seal; and the full half gets the mark. A half with the mark is never live again,
-//! so damage to the newer half cannot bring an older state back.
+//! It is described where it is implemented, in [`flash`](crate::proto::flash): a machine without I/O, which the desktop uses
+//! as well to write the range of a new device. What is here performs its steps, blocking or async.
 //!
 //! Why not `sequential-storage`: it skips damaged entries and repairs damaged pages by itself, which is right for settings,
 //! and would silently undo a pin here.
@@ -69,20 +57,48 @@
 //! - A driver has to return the bytes of a unit whose write was cut short, whatever they are. On chips with error correction
 //!   that reports a fault, it has to catch that and return zeros.
 
+mod answer;
+mod asynchronous;
 mod blocking;
-mod entry;
-mod error;
-mod header;
-mod image;
-mod log;
-mod store;
 
-pub use self::{
-    blocking::KeyStore, entry::KnownServer, error::KeyStoreError, image::Image,
-    store::AsyncKeyStore,
+use core::ops::Range;
+
+use embedded_storage::nor_flash::NorFlashErrorKind;
+
+pub use self::{asynchronous::AsyncKeyStore, blocking::KeyStore};
+pub use crate::proto::flash::{Entry, Fault, KeyStoreError, KnownServer, MAX_PEERS, MAX_SERVERS};
+use crate::{
+    NoEntropy,
+    proto::flash::{Log, Region},
 };
 
-/// How many servers are remembered.
-pub const MAX_SERVERS: usize = 8;
-/// How many peers are pinned. Accepting everybody whom a server makes up must not wear the flash out.
-pub const MAX_PEERS: usize = 32;
+impl From<NoEntropy> for KeyStoreError {
+    fn from(_: NoEntropy) -> Self {
+        KeyStoreError::Entropy
+    }
+}
+
+/// The unit of a flash. Says at compile time if it is not fit.
+const fn unit(write: usize, read: usize) -> u32 {
+    let larger = if write > read { write } else { read };
+    let unit = if larger > 4 { larger } else { 4 };
+    assert!(unit <= 32 && unit.is_power_of_two(), "flash with units above 32 bytes");
+    assert!(unit.is_multiple_of(write) && unit.is_multiple_of(read));
+    unit as u32
+}
+
+/// Nothing is known of the range yet. One that does not fit the flash is one that cannot be used.
+#[inline(never)]
+fn log(range: Range<u32>, unit: u32, page: usize, capacity: usize) -> Log {
+    let fits = usize::try_from(range.end).is_ok_and(|end| end <= capacity);
+    let page = u32::try_from(page).unwrap_or(0);
+    Log::new(Region::new(if fits { range } else { 0..0 }, unit, page))
+}
+
+fn fault(kind: NorFlashErrorKind) -> Fault {
+    match kind {
+        NorFlashErrorKind::NotAligned => Fault::NotAligned,
+        NorFlashErrorKind::OutOfBounds => Fault::OutOfBounds,
+        _ => Fault::Other,
+    }
+}

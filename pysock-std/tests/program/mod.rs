@@ -1,5 +1,5 @@
 //! The `pysock` program as a process, with its lines read as they come.
-#![allow(unreachable_pub, reason = "shared by tests that are crates of their own")]
+#![allow(unreachable_pub, dead_code, reason = "shared by tests that are crates of their own")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

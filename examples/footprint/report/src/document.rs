@@ -16,7 +16,7 @@ nothing: what is in the tables is all there is. RustCrypto and dalek are include
 ## The parts, linked
 
 Over a program that does nothing. `client` uses all that a client of a server can do; `peer` is that and sessions with other clients,
-end to end; `server` serves one connection. `static RAM` includes 514 bytes for receiving and 416 for sending.
+end to end; `keys` is the store of keys in flash; `server` serves one connection. `static RAM` includes 514 bytes for receiving and 416 for sending.
 
 ";
 

@@ -22,7 +22,7 @@ const LINKED: &Budgets =
     &[("client flash", 40 * 1024), ("size of Connection", 512), ("size of Peer", 400)];
 
 /// Programs that are linked to be measured.
-const PROGRAMS: [&str; 3] = ["client", "peer", "server"];
+const PROGRAMS: [&str; 4] = ["client", "keys", "peer", "server"];
 
 /// What may not be exceeded by the firmware and at run time: half of the small board's memory for all of it, and 6 KiB of
 /// stack for the client.

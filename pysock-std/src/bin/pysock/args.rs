@@ -1,6 +1,7 @@
 //! The command line.
 
 mod parse;
+mod provision;
 mod way;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 pub(crate) use parse::Address;
 use parse::{address, client, seconds};
+pub(crate) use provision::Provision;
 use pysock_std::proto::{ChannelName, Name, PublicKey};
 pub(crate) use way::{Way, Words};
 
@@ -62,6 +64,18 @@ Examples:
 Examples:
   pysock psk")]
     Psk,
+    /// Make the image of a device's key range: its identity and name, its server, its peers
+    #[command(after_help = "\
+The image is for one device, and to be programmed at the offset where its firmware has the range for
+keys, with the tool that programs the firmware. --size is how long that range is, --page and --unit
+are those of its flash; an image for others is refused by the device. The file holds the secret key.
+
+Examples:
+  pysock provision -o sensor-7.img --name sensor-7 --server pysock1...
+  pysock provision -o sensor-7.img --name sensor-7 --key sensor-7.key --peer kitchen=pysock1...
+  pysock provision -o sensor-7.img --size 4096 --page 2048 --unit 8
+  pysock provision --show sensor-7.img")]
+    Provision(Provision),
     /// Run a server and print what is sent to it, until Ctrl-C
     #[command(after_help = "\
 Examples:

@@ -22,7 +22,7 @@ use crate::{
 /// Nobody writes a mebibyte of configuration.
 const LARGEST: u64 = 1 << 20;
 
-fn public(key: SecretKey) -> PublicKey {
+pub(crate) fn public(key: SecretKey) -> PublicKey {
     Keypair::<RustCrypto>::new(key).public()
 }
 
@@ -41,13 +41,13 @@ pub(crate) fn keygen(global: &Global, options: &Keygen) -> Result<(), Stop> {
             false => print::out(file.as_bytes()),
         };
     };
-    create(path, &file)?;
+    create(path, file.as_bytes())?;
     tell(&format!("wrote a new secret key to {}, public key {public}", path.display()));
     Ok(())
 }
 
 /// Writes a file that only its owner can read, and never over another one.
-fn create(path: &Path, text: &str) -> Result<(), Stop> {
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), Stop> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -59,7 +59,7 @@ fn create(path: &Path, text: &str) -> Result<(), Stop> {
         )),
         _ => Stop::local(format!("cannot create {place}: {error}")),
     })?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
     written.map_err(|error| {
         // A part of a key is of no use, and would be in the way of the next attempt.
         let _ = std::fs::remove_file(path);
@@ -69,9 +69,9 @@ fn create(path: &Path, text: &str) -> Result<(), Stop> {
 
 pub(crate) fn pubkey(global: &Global, options: &Pubkey) -> Result<(), Stop> {
     let key = match options.file.as_deref().filter(|path| *path != Path::new("-")) {
-        None => find(&read(std::io::stdin(), "stdin")?)
+        None => find(&read(std::io::stdin(), "stdin")?, either)
             .ok_or_else(|| Stop::local("there is no key on stdin; give a YAML or key file"))?,
-        Some(path) => of_file(path)?,
+        Some(path) => of_file(path, either)?,
     };
     match (global.json, options.fingerprint) {
         (true, _) => print::out_json(&object(&key)),
@@ -85,21 +85,39 @@ pub(crate) fn object(key: &PublicKey) -> Value {
     json!({ "public_key": key.to_string(), "fingerprint": fingerprint(key).to_string() })
 }
 
+/// The secret key in a file, or in the key file beside a YAML without one; `-` is stdin.
+pub(crate) fn secret_of(path: &Path) -> Result<SecretKey, Stop> {
+    if path != Path::new("-") {
+        return of_file(path, secret);
+    }
+    find(&read(std::io::stdin(), "stdin")?, secret)
+        .ok_or_else(|| Stop::local("there is no secret key on stdin; give a YAML or key file"))
+}
+
+fn secret(text: &str) -> Option<SecretKey> {
+    text.parse().ok()
+}
+
+/// The public key that is written there, or belongs to the secret one that is.
+fn either(text: &str) -> Option<PublicKey> {
+    secret(text).map(public).or_else(|| text.parse().ok())
+}
+
 /// The key in a file, or in the key file beside a YAML without one.
-fn of_file(path: &Path) -> Result<PublicKey, Stop> {
+fn of_file<T>(path: &Path, kind: fn(&str) -> Option<T>) -> Result<T, Stop> {
     let place = path.display();
     let text_of = |path: &Path| {
         let place = path.display().to_string();
         let file = std::fs::File::open(path);
         read(file.map_err(|e| Stop::local(format!("cannot open {place}: {e}")))?, &place)
     };
-    if let Some(key) = find(&text_of(path)?) {
+    if let Some(key) = find(&text_of(path)?, kind) {
         return Ok(key);
     }
     let beside = path.with_extension("key");
     if beside != path
         && beside.exists()
-        && let Some(key) = find(&text_of(&beside)?)
+        && let Some(key) = find(&text_of(&beside)?, kind)
     {
         return Ok(key);
     }
@@ -116,12 +134,11 @@ fn read(from: impl Read, place: &str) -> Result<String, Stop> {
 }
 
 /// The first line that is a key, or says `key: …`.
-fn find(text: &str) -> Option<PublicKey> {
+fn find<T>(text: &str, kind: fn(&str) -> Option<T>) -> Option<T> {
     text.lines().find_map(|line| {
         let value = line.trim().strip_prefix("key:").unwrap_or(line);
         let value = value.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']);
-        let secret: Option<SecretKey> = value.parse().ok();
-        secret.map(public).or_else(|| value.parse().ok())
+        kind(value)
     })
 }
 

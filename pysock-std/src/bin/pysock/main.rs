@@ -18,6 +18,7 @@ mod local;
 mod news;
 mod peers;
 mod print;
+mod provision;
 mod raw;
 mod request;
 mod send;
@@ -51,6 +52,7 @@ fn run(args: args::Args) -> Result<(), Stop> {
         Command::Keygen(options) => keys::keygen(&global, &options),
         Command::Pubkey(options) => keys::pubkey(&global, &options),
         Command::Psk => keys::psk(),
+        Command::Provision(options) => provision::provision(&global, &options),
         Command::Known(options) => known::known(&global, &options),
         Command::Forget(options) => known::forget(&global, &options),
         Command::Fingerprint(options) => fingerprint::fingerprint(&global, &options),

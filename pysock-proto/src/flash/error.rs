@@ -2,16 +2,26 @@
 
 use core::fmt;
 
-use embedded_storage::nor_flash::NorFlashErrorKind;
+use crate::key::PublicKey;
 
-use crate::{NoEntropy, proto::PublicKey};
+/// Why a driver of flash failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It says that a place or a length is not aligned.
+    NotAligned,
+    /// It says that a place is not in the flash.
+    OutOfBounds,
+    /// Anything else.
+    Other,
+}
 
 /// Why a store could not be opened, read or changed. What was stored before is as it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum KeyStoreError {
     /// The flash driver failed.
-    Flash(NorFlashErrorKind),
+    Flash(Fault),
     /// The flash did not take what was written or erased: it is worn out, or protected against writing.
     WornOut,
     /// The range is not two or more pages of this flash, an even number of them, with at least 512 bytes in each half.
@@ -43,7 +53,11 @@ pub enum KeyStoreError {
 impl fmt::Display for KeyStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flash(kind) => write!(f, "the flash driver failed: {kind}"),
+            Self::Flash(fault) => f.write_str(match fault {
+                Fault::NotAligned => "the flash driver refused a place or length as not aligned",
+                Fault::OutOfBounds => "the flash driver says that the range is not in the flash",
+                Fault::Other => "the flash driver failed",
+            }),
             Self::WornOut => f.write_str(
                 "the flash did not keep what was written; it is worn out or write-protected: \
                  replace it, or give the store other pages",
@@ -75,15 +89,12 @@ impl fmt::Display for KeyStoreError {
                 "the key {key} is pinned there: forget it first, if its owner says that it changed"
             ),
             Self::Full => f.write_str("there is no room for one more pin: forget some first"),
-            Self::Entropy => NoEntropy.fmt(f),
+            Self::Entropy => f.write_str(
+                "there is no randomness to make a key from: check the generator, and do not go on \
+                 without it",
+            ),
         }
     }
 }
 
 impl core::error::Error for KeyStoreError {}
-
-impl From<NoEntropy> for KeyStoreError {
-    fn from(_: NoEntropy) -> Self {
-        Self::Entropy
-    }
-}
