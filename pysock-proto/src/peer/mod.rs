@@ -84,6 +84,7 @@
 //! new one.
 
 mod allowance;
+mod counts;
 mod entry;
 mod event;
 mod half;
