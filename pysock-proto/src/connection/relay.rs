@@ -52,7 +52,6 @@ impl<C: Crypto> Connection<C> {
     /// # Errors
     /// [`SendError::NotOpen`] or [`SendError::Role`] on a connection that has no peers;
     /// [`SendError::Full`] while the buffer has no room.
-    #[inline(never)]
     pub fn flush_peers<S: Store<Peer>, H: Store<HalfOpen>>(
         &mut self,
         tx: &mut Tx<'_>,
