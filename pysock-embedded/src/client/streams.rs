@@ -25,6 +25,8 @@ impl Client<'_> {
                 (None, conn.begin(&mut tx.lend(), &envelope, length)?)
             }
         };
+        // Those of a session may outlive the connection, and are called as its events call them.
+        let connection = if peer.is_some() { 0 } else { connection };
         Ok(Stream { peer, id, connection })
     }
 

@@ -76,7 +76,7 @@ impl Client<'_> {
     ) -> Result<RequestId, SendError> {
         let (to, id) = (to.into(), self.requests.next()?);
         self.put(to, Kind::Request(id), bytes)?;
-        self.requests.sent(id, to, self.now.after_millis(within));
+        self.requests.sent(id, to, within);
         Ok(id)
     }
 
