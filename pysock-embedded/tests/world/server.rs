@@ -296,6 +296,11 @@ impl Server {
 }
 
 impl Line {
+    /// The receiver wants no more.
+    pub fn give_up(&mut self) {
+        self.sending = None;
+    }
+
     /// Sends on what is begun, as far as there is credit.
     fn go_on(&mut self) {
         let Some((stream, bytes, sent)) = &mut self.sending else { return };
