@@ -91,6 +91,8 @@ pub struct Client<'m> {
     ended: Option<Ended>,
     /// Of a connection that is over: when what is still to write is given up.
     farewell_by: Option<Instant>,
+    /// Something of the program has found no room.
+    turned_away: bool,
     /// Counts connections, so that what belongs to an earlier one is known.
     connection: u16,
 }
@@ -124,6 +126,7 @@ impl<'m> Client<'m> {
             retry: Retry { at: Some(Instant::default()), failures: 0, diagnose: false },
             ended: None,
             farewell_by: None,
+            turned_away: false,
             connection: 0,
         }
     }
@@ -278,12 +281,18 @@ impl<'m> Client<'m> {
         Ok((conn, &mut self.tx))
     }
 
+    /// Remembers what found no room, so that the program hears when there is some.
+    fn noted<T>(&mut self, sent: Result<T, SendError>) -> Result<T, SendError> {
+        self.turned_away |= matches!(sent, Err(SendError::Full(_)));
+        sent
+    }
+
     /// Nothing of one connection is left for the next.
     fn clear(&mut self) {
         let rx = mem::replace(&mut self.rx, RxBuf::new(&mut []));
         self.rx = RxBuf::new(rx.into_inner());
         self.unwrite();
-        (self.ended, self.farewell_by) = (None, None);
+        (self.ended, self.farewell_by, self.turned_away) = (None, None, false);
         self.close_channels();
         self.senders.clear();
         self.searches.clear();

@@ -20,6 +20,7 @@ impl<'m> Client<'m> {
         on_event: &mut OnEvent<'_, 'm>,
     ) -> Result<(), NoEntropy> {
         self.now = now;
+        let is_written = self.tx.is_empty();
         // Whoever keeps this client busy with what it answers must not keep its own affairs from the room for sending.
         self.flush_sessions();
         self.open_channels();
@@ -30,6 +31,9 @@ impl<'m> Client<'m> {
         self.rx = rx;
         received?;
         self.expire(on_event);
+        if is_written && self.is_connected() && mem::take(&mut self.turned_away) {
+            on_event(self, Event::Room);
+        }
         if self.is_connected() {
             self.tend_sessions(on_event)?;
             self.open_channels();
