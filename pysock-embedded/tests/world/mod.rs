@@ -15,7 +15,7 @@ pub use pysock_embedded::{
     Address, Channel, Client, Entropy, Event, Memory, Message, NoEntropy, Setup, Target,
     client::{Ended, OnEvent, Stream, Why},
     proto::{
-        CloseReason, Failure, Identity, Instant, Kind, PublicKey, Refusal, SendError,
+        CloseReason, Failure, Identity, Instant, Kind, PeerRefusal, PublicKey, Refusal, SendError,
         peer::PeerEvent,
     },
 };
@@ -83,6 +83,8 @@ pub struct Program {
     /// Answers greetings, and accepts keys of other clients.
     pub answers: bool,
     pub accepts: bool,
+    /// Says no instead of nothing.
+    pub refuses: bool,
     /// Answers requests with the same in capitals.
     pub replies: bool,
     pub react: React,
@@ -100,6 +102,7 @@ impl Default for Program {
             trusts: true,
             answers: true,
             accepts: true,
+            refuses: false,
             replies: true,
             react: |_, _, _| {},
             taken: vec![],
@@ -212,17 +215,22 @@ impl Program {
                 PeerEvent::Greeting(greeting) => {
                     if self.answers {
                         client.answer(greeting).unwrap();
+                    } else if self.refuses {
+                        client.refuse(greeting, PeerRefusal::NotTrusted);
                     }
                     format!("greeting of {}", peer.name)
                 }
                 PeerEvent::Verify(verify) => {
                     if self.accepts {
                         client.accept_peer(verify).unwrap();
+                    } else if self.refuses {
+                        client.deny_peer(verify, PeerRefusal::NotTrusted);
                     }
                     format!("verify {}", peer.name)
                 }
                 event => format!("{}: {event:?}", peer.name),
             },
+            Event::Room => return self.go_on(client),
             Event::NoPeer(_) => "no peer".into(),
             other => format!("{other:?}"),
         };
@@ -348,8 +356,6 @@ impl World {
         client.filled(read);
         self.cut_down -= if self.cut_down == usize::MAX { 0 } else { read };
         client.process(now, &mut |client, event| program.hear(client, event)).unwrap();
-        program.go_on(client);
-        client.flush();
         let (_, bytes) = client.buffers();
         let due = bytes.len();
         let written = if self.blocked { 0 } else { n.min(due).min(self.cut_up) };
