@@ -15,6 +15,7 @@ use crate::{
     error::{CloseReason, FrameError, PeerError},
     id::PeerId,
     key::PublicKey,
+    limits::CLOSE_MILLIS,
     noise::Role,
     stream::Streams,
     time::Instant,
@@ -296,6 +297,14 @@ impl Peer {
                 (self.state, self.retry_at) = (State::Closing { broken: true }, until);
             }
             State::Closing { .. } | State::Over => {}
+        }
+    }
+
+    /// The close has left, and the time for its answer begins: it may have waited for room.
+    pub(super) fn said_close(&mut self, now: Instant) {
+        self.due.close = None;
+        if matches!(self.state, State::Closing { .. }) {
+            self.retry_at = now.after_millis(CLOSE_MILLIS);
         }
     }
 
