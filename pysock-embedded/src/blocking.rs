@@ -11,15 +11,17 @@
 //!     clock: &mut impl Clock,
 //! ) -> Result<(), NoEntropy> {
 //!     while let Some(at) = client.connect_at() {
-//!         while clock.now() < at {
-//!             clock.idle(Some(at));
-//!         }
 //!         let mut on_event = |client: &mut Client<'m>, event: Event<'_>| {
 //!             if let Event::Message(message) = event {
 //!                 // Without room, the one who asked hears nothing, and has a deadline.
 //!                 let _ = client.reply(&message, b"21.5");
 //!             }
 //!         };
+//!         while clock.now() < at {
+//!             // Requests in sessions wait for their replies meanwhile.
+//!             client.process(clock.now(), &mut on_event)?;
+//!             clock.idle(client.deadline());
+//!         }
 //!         match connect() {
 //!             Some(mut socket) => blocking::listen(client, &mut socket, clock, &mut on_event)?,
 //!             None => {
@@ -53,7 +55,8 @@ pub enum Turn {
     Over,
 }
 
-/// Serves a client over a stream that was just opened, until the connection is over; the handler has heard why.
+/// Serves a client over a stream that was just opened, until the connection is over; the handler has heard why. The stream
+/// has to send what is written without being flushed: flushing waits.
 ///
 /// # Errors
 /// There is no randomness. That is fatal: do not go on with this client.

@@ -79,6 +79,8 @@ impl TcpClient {
         on_event: &mut OnEvent<'_, 'm>,
     ) -> Result<bool, NoEntropy> {
         if !client.is_active() {
+            // Requests in sessions wait for their replies meanwhile.
+            client.process(now, on_event)?;
             let is_due = client.connect_at().is_some_and(|at| now >= at);
             match is_due {
                 // The other end did not close its side of the last connection.

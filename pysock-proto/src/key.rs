@@ -18,7 +18,8 @@ const PSK: &str = "PYSOCK-PSK-";
 /// Longest text of any key: prefix, separator, 64 characters of data, 6 of checksum.
 const MAX_TEXT: usize = 90;
 
-/// Overwrites what was secret, in a way that is not optimized away. One copy of that, for all secrets.
+/// Overwrites what was secret, in a way that is not optimized away. One copy of that, for all secrets:
+/// 0.2 KiB of flash.
 #[inline(never)]
 pub(crate) fn wipe(secret: &mut [u8]) {
     secret.zeroize();

@@ -17,11 +17,7 @@ fn strangers_meet_with_xx_and_both_decide() {
     assert_eq!(world.clients[A].take(), [Heard::Verify(b), Heard::Open { fresh: true }]);
     let greeted = Heard::Greeted { proven: false };
     assert_eq!(world.clients[B].take(), [greeted, Heard::Verify(a), Heard::Open { fresh: true }]);
-    world.send(A, B, b"hello");
-    world.send(B, A, b"hi");
-    world.run();
-    assert_eq!(world.clients[B].messages(), [b"hello"]);
-    assert_eq!(world.clients[A].messages(), [b"hi"]);
+    world.talk(A, B);
 }
 
 #[test]
@@ -183,11 +179,7 @@ fn two_who_call_each_other_at_once_end_with_one_session() {
         world.deliver(parcel);
     }
     world.run();
-    world.send(A, B, b"a");
-    world.send(B, A, b"b");
-    world.run();
-    assert_eq!(world.clients[A].messages(), [b"b"]);
-    assert_eq!(world.clients[B].messages(), [b"a"]);
+    world.talk(A, B);
     assert_eq!(world.clients[A].peers.dropped() + world.clients[B].peers.dropped(), 0);
 }
 
@@ -200,11 +192,7 @@ fn an_attempt_that_was_lost_does_not_hold_up_the_other_sides() {
         world.handshake(1 - first, first, Acquaintance::Known);
         world.run();
         assert!(world.is_open(A, B) && world.is_open(B, A), "{first} has called first");
-        world.send(A, B, b"a");
-        world.send(B, A, b"b");
-        world.run();
-        assert_eq!(world.clients[A].messages(), [b"b"]);
-        assert_eq!(world.clients[B].messages(), [b"a"]);
+        world.talk(A, B);
     }
 }
 

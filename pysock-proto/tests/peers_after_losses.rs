@@ -75,10 +75,8 @@ fn a_stream_does_not_go_on_if_its_tail_is_missing_when_the_key_is_accepted() {
     world.advance(500);
     let _lost = chunk(&mut world, stream, 1);
     world.handshake(A, B, Acquaintance::New);
-    let first = world.collect(A).remove(0);
-    world.deliver(&first);
-    let second = world.collect(B).remove(0);
-    world.deliver(&second);
+    world.pass_first(A);
+    world.pass_first(B);
     let rest = world.collect(A);
     assert_eq!(rest.len(), 2, "third message and first record");
     // B takes its time: the first record is in before it has decided.

@@ -12,10 +12,8 @@ const B: usize = 1;
 fn a_record_before_its_handshake_costs_another_handshake_and_no_message() {
     let mut world = World::new(2);
     world.handshake(A, B, Acquaintance::New);
-    let first = world.collect(A).remove(0);
-    world.deliver(&first);
-    let second = world.collect(B).remove(0);
-    world.deliver(&second);
+    world.pass_first(A);
+    world.pass_first(B);
     let rest = world.collect(A);
     assert_eq!(rest.iter().map(|p| p.unit).collect::<Vec<_>>(), [Unit::Handshake, Unit::Record]);
     for parcel in rest.iter().rev() {
@@ -46,8 +44,7 @@ fn handshakes_that_overtake_all_records_lose_nothing() {
         }
         let records: Vec<_> = [A, B].into_iter().flat_map(|at| world.collect(at)).collect();
         world.handshake(A, B, Acquaintance::Known);
-        let first = world.collect(A).remove(0);
-        world.deliver(&first);
+        let first = world.pass_first(A);
         let second = world.collect(B).remove(0);
         assert_eq!((first.unit, second.unit), (Unit::Handshake, Unit::Handshake));
         world.deliver(&second);

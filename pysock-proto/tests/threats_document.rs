@@ -107,9 +107,9 @@ fn a_name_that_leads_nowhere_is_found() {
         let text = format!("a table | `proto/file::there`, `{bad}` |");
         assert_eq!(wrong(&text, read).len(), 1, "{bad}");
     }
-    let root = Path::new("/root");
+    let root = Path::new("/r");
     let path = |place| file_of(root, place).map(|path| path.to_string_lossy().into_owned());
-    assert_eq!(path("std/relay").unwrap(), "/root/pysock-std/tests/relay.rs");
-    assert_eq!(path("proto/src/a/tests").unwrap(), "/root/pysock-proto/src/a/tests.rs");
+    assert_eq!(path("std/relay").unwrap(), "/r/pysock-std/tests/relay.rs");
+    assert_eq!(path("proto/src/a/tests").unwrap(), "/r/pysock-proto/src/a/tests.rs");
     assert_eq!(path("other/relay"), None);
 }

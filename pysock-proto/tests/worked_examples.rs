@@ -9,7 +9,7 @@ mod sim;
 
 use std::fmt::Write as _;
 
-use document::{check_codes, check_section, counting, hex, state, unhex, value, wire};
+use document::{check_codes, check_section, counting, hex, section, state, unhex, value, wire};
 use independent::{Inputs, Key, Transcript, handshake, public, record, rekey};
 use pysock_proto::{
     Alert, ChannelId, ChannelName, ClientSetup, CloseReason, Connection, Envelope, Ephemeral,
@@ -382,23 +382,21 @@ fn texts() -> String {
     out
 }
 
-fn section() -> String {
-    let mut out = String::new();
-    let mut add = |title: &str, body: String| write!(out, "\n### {title}\n\n{body}").unwrap();
-    add("Inputs", inputs());
-    add("Text forms", texts());
-    add("XX: first contact, and a conversation", conversation());
-    add("XK: the server's key is known", Talk::new(true, false).finish());
-    add("XX with a pre-shared key", Talk::new(false, true).finish());
-    add("XK with a pre-shared key", Talk::new(true, true).finish());
-    add("Rekeying: client → server, keys of the first example", rekeying());
-    out.push('\n');
-    out
+fn examples() -> String {
+    section([
+        ("Inputs", inputs()),
+        ("Text forms", texts()),
+        ("XX: first contact, and a conversation", conversation()),
+        ("XK: the server's key is known", Talk::new(true, false).finish()),
+        ("XX with a pre-shared key", Talk::new(false, true).finish()),
+        ("XK with a pre-shared key", Talk::new(true, true).finish()),
+        ("Rekeying: client → server, keys of the first example", rekeying()),
+    ])
 }
 
 #[test]
 fn the_document_says_what_the_code_does() {
-    check_section("PROTOCOL.md", "worked_examples", &section());
+    check_section("PROTOCOL.md", "worked_examples", &examples());
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod sim;
 
 use std::fmt::Write as _;
 
-use document::{check_codes, check_section, counting, hex, state, unhex, value, wire};
+use document::{check_codes, check_section, counting, hex, section, state, unhex, value, wire};
 use independent::{Inputs, Key, Transcript, handshake, labelled, public};
 use pysock_proto::{
     CloseReason, Env, Failure, Identity, Keypair, Kind, PeerInfo, PeerRefusal, PeerTx, RequestId,
@@ -416,20 +416,18 @@ fn inputs() -> String {
     out
 }
 
-fn section() -> String {
-    let mut out = String::new();
-    let mut add = |title: &str, body: String| write!(out, "\n### {title}\n\n{body}").unwrap();
-    add("Inputs", inputs());
-    add("KK: each knows the other's key", conversation());
-    add("XX: first contact", first_contact());
-    add("Notices", notices());
-    out.push('\n');
-    out
+fn examples() -> String {
+    section([
+        ("Inputs", inputs()),
+        ("KK: each knows the other's key", conversation()),
+        ("XX: first contact", first_contact()),
+        ("Notices", notices()),
+    ])
 }
 
 #[test]
 fn the_document_says_what_the_code_does() {
-    check_section("PROTOCOL-INNER.md", "worked_examples_inner", &section());
+    check_section("PROTOCOL-INNER.md", "worked_examples_inner", &examples());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    client_config, connect, connect_with, proxy::Proxy, serve, server_config, until_connected,
-    within,
+    client_config, connect, connect_at, connect_with, proxy::Proxy, serve, server_config,
+    until_connected, within,
 };
 use pysock_std::{
     Client, Data, Error, Server,
@@ -157,8 +157,7 @@ async fn a_member_that_is_away_fails_by_itself_and_catches_up() {
     let server = serve(server_config()).await;
     let proxy = Proxy::to(server.address()).await;
     let [a, b, d] = clients(&server, ["ann", "ben", "dora"]).await;
-    let address = proxy.address.to_string();
-    let cid = within(Client::from_config(client_config("cid")).connect(&address)).await.unwrap();
+    let cid = connect_at("cid", proxy.address).await;
     let all = [a, b, cid];
     let [ann, ben, cid] = group(&all).await;
     // Nobody answers there: it stays away.

@@ -5,8 +5,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    client_config, connect, connect_with, proxy::Proxy, serve, server_config, until_connected,
-    within,
+    client_config, connect, connect_at, connect_with, proxy::Proxy, serve, server_config,
+    two_clients, until_connected, within,
 };
 use pysock_std::{
     Client, Data, Error,
@@ -23,8 +23,7 @@ async fn text(listener: &mut PeerListener) -> (String, String) {
 
 #[tokio::test]
 async fn two_clients_shake_hands_and_talk() {
-    let server = serve(server_config()).await;
-    let (shikhar, swat) = (connect("shikhar", &server).await, connect("swat", &server).await);
+    let (_server, shikhar, swat) = two_clients("shikhar", "swat").await;
     let mut heard = swat.listen_peers().unwrap();
     let mut answers = shikhar.listen_peers().unwrap();
     let peer = within(shikhar.handshake("swat")).await.unwrap();
@@ -45,8 +44,7 @@ async fn two_clients_shake_hands_and_talk() {
 
 #[tokio::test]
 async fn requests_typed_values_and_failures_work_end_to_end() {
-    let server = serve(server_config()).await;
-    let (asker, adder) = (connect("asker", &server).await, connect("adder", &server).await);
+    let (_server, asker, adder) = two_clients("asker", "adder").await;
     let nobody_listens = within(asker.request_client("adder", "?")).await;
     let failure = Failure::NoResponder;
     assert!(
@@ -71,8 +69,7 @@ async fn requests_typed_values_and_failures_work_end_to_end() {
 
 #[tokio::test]
 async fn large_messages_arrive_whole_and_in_order_with_small_ones() {
-    let server = serve(server_config()).await;
-    let (a, b) = (connect("a", &server).await, connect("b", &server).await);
+    let (_server, a, b) = two_clients("a", "b").await;
     let mut heard = b.listen_peers().unwrap();
     let large: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
     within(a.send_to_client("b", "before")).await.unwrap();
@@ -88,8 +85,7 @@ async fn large_messages_arrive_whole_and_in_order_with_small_ones() {
 
 #[tokio::test]
 async fn a_stream_is_handed_on_while_it_arrives() {
-    let server = serve(server_config()).await;
-    let (a, b) = (connect("a", &server).await, connect("b", &server).await);
+    let (_server, a, b) = two_clients("a", "b").await;
     let mut heard = b.listen_peer_prefixes().unwrap();
     let mut writer = within(a.stream_to_client("b", None)).await.unwrap();
     writer.write("first").await.unwrap();
@@ -106,8 +102,7 @@ async fn sessions_go_on_when_connections_break() {
     let server = serve(server_config()).await;
     let proxy = Proxy::to(server.address()).await;
     let a = connect("a", &server).await;
-    let config = client_config("b");
-    let b = within(Client::from_config(config).connect(&proxy.address.to_string())).await.unwrap();
+    let b = connect_at("b", proxy.address).await;
     let (mut a_heard, mut b_heard) = (a.listen_peers().unwrap(), b.listen_peers().unwrap());
     within(a.send_to_client("b", "1")).await.unwrap();
     assert_eq!(text(&mut b_heard).await.1, "1");
@@ -127,9 +122,8 @@ async fn sessions_go_on_when_the_server_is_another_process() {
     let config = server_config();
     let server = serve(config.clone()).await;
     let proxy = Proxy::to(server.address()).await;
-    let address = proxy.address.to_string();
-    let a = within(Client::from_config(client_config("a")).connect(&address)).await.unwrap();
-    let b = within(Client::from_config(client_config("b")).connect(&address)).await.unwrap();
+    let a = connect_at("a", proxy.address).await;
+    let b = connect_at("b", proxy.address).await;
     let mut heard = b.listen_peers().unwrap();
     within(a.send_to_client("b", "1")).await.unwrap();
     assert_eq!(text(&mut heard).await.1, "1");
@@ -183,8 +177,7 @@ async fn a_trusted_client_under_anothers_name_is_not_that_other() {
     config.names = pysock_std::config::NamePolicy::Open;
     let server = serve(config.clone()).await;
     let proxy = Proxy::to(server.address()).await;
-    let address = proxy.address.to_string();
-    let a = within(Client::from_config(client_config("a")).connect(&address)).await.unwrap();
+    let a = connect_at("a", proxy.address).await;
     let mut news = a.listen_peers().unwrap();
     let b = connect("b", &server).await;
     let cs_config = client_config("c");
@@ -246,8 +239,7 @@ async fn policies_decide_about_new_keys() {
 
 #[tokio::test]
 async fn what_a_client_that_is_gone_has_missed_is_known() {
-    let server = serve(server_config()).await;
-    let (a, b) = (connect("a", &server).await, connect("b", &server).await);
+    let (_server, a, b) = two_clients("a", "b").await;
     let mut news = a.listen_peers().unwrap();
     let heard = b.listen_peers().unwrap();
     within(a.handshake("b")).await.unwrap();

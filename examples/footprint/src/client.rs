@@ -5,24 +5,15 @@ use core::hint::black_box;
 
 use pysock_proto::{
     ChannelId, ChannelName, ClientSetup, CloseReason, Connection, Env, Envelope, Ephemeral, Error,
-    Event, Expect, Failure, Find, Keypair, Kind, Limits, MIN_TRANSMIT, Name, Party, Psk, PublicKey,
-    RequestId, RustCrypto, RxBuf, SecretKey, SendError, StreamId, Suite, Tx, TxBuf,
+    Event, Expect, Failure, Find, Kind, Name, Party, Psk, PublicKey, RequestId, SendError,
+    StreamId, Suite, Tx,
 };
 
 use crate as board;
-use crate::{Register, Slot};
-
-/// The primitives.
-pub type C = RustCrypto;
-
-/// What the client announces.
-pub const LIMITS: Limits = Limits::SMALL;
-const RECEIVE: usize = LIMITS.record as usize + 2;
-
-static CONNECTION: Slot<Connection<C>> = Slot::new();
-static KEY: Slot<Keypair<C>> = Slot::new();
-static RX: Slot<RxBuf<[u8; RECEIVE]>> = Slot::new();
-static TX: Slot<TxBuf<[u8; MIN_TRANSMIT]>> = Slot::new();
+use crate::{
+    Register,
+    connection::{self, C, LIMITS, Program},
+};
 
 /// What a client does beside talking to its server.
 pub trait Extra {
@@ -69,8 +60,6 @@ impl Extra for () {
 /// # Errors
 /// Whatever ends the connection.
 pub fn run<E: Extra>() -> Result<(), Error> {
-    let stored = SecretKey::from_bytes(board::bytes(Register::Stored));
-    let Some(key) = KEY.fill(Keypair::new(stored)) else { return Ok(()) };
     let name = board::bytes::<8>(Register::Stored);
     let Ok(name) = Name::from_bytes(&name) else { return Ok(()) };
     let pin = PublicKey(board::bytes(Register::Stored));
@@ -88,55 +77,28 @@ pub fn run<E: Extra>() -> Result<(), Error> {
     };
     let ephemeral = Ephemeral::new::<C>(board::bytes(Register::Random));
     let by = board::now().after_millis(30_000);
-    let Some(conn) = CONNECTION.fill(Connection::client(&setup, ephemeral, by)) else {
-        return Ok(());
-    };
-    let Some(rx) = RX.fill(RxBuf::new([0; RECEIVE])) else { return Ok(()) };
-    let Some(tx) = TX.fill(TxBuf::new([0; MIN_TRANSMIT])) else { return Ok(()) };
-    let Some(mut extra) = E::new(name) else { return Ok(()) };
-    let mut program = Program { channel: ChannelId(0), stream: StreamId(0), begun: StreamId(0) };
-    while !conn.is_over() {
-        let env = Env { now: board::now(), identity: key };
-        let n = board::receive(rx.space());
-        rx.filled(n);
-        let mut view = rx.lend();
-        let outcome = loop {
-            match conn.receive(&mut view, &env) {
-                Ok(Some(event)) => {
-                    program.on_event(conn, &mut tx.lend(), event, (&mut extra, &env))?
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        let wished = program.on_wish(conn, &mut tx.lend());
-        if wished.and_then(|()| extra.on_wish(conn, &mut tx.lend(), &env)).is_err() {
-            board::show(b"not now");
-        }
-        conn.flush(&mut tx.lend(), &env)?;
-        let n = board::send(tx.sealed());
-        tx.written(n);
-        outcome?;
-        board::sleep(conn.deadline());
-    }
-    conn.end_of_input()
+    let conn = Connection::client(&setup, ephemeral, by);
+    let Some(extra) = E::new(name) else { return Ok(()) };
+    let (channel, stream, begun) = (ChannelId(0), StreamId(0), StreamId(0));
+    connection::run(conn, &mut Client { channel, stream, begun, extra })
 }
 
-struct Program {
+struct Client<E> {
     channel: ChannelId,
     /// What it sends.
     stream: StreamId,
     /// What it receives.
     begun: StreamId,
+    extra: E,
 }
 
-impl Program {
-    fn on_event<E: Extra>(
+impl<E: Extra> Program for Client<E> {
+    fn on_event(
         &mut self,
         conn: &mut Connection<C>,
         tx: &mut Tx<'_>,
         event: Event<'_>,
-        (extra, env): (&mut E, &Env<'_>),
+        env: &Env<'_>,
     ) -> Result<(), Error> {
         match event {
             Event::Verify(verify) => {
@@ -146,26 +108,25 @@ impl Program {
                 }
             }
             Event::Opened { id, result: Ok(()) } => self.channel = id,
-            Event::Message { envelope, bytes } => {
-                board::show(bytes);
-                if let Kind::Request(id) = envelope.kind {
-                    let answer = Envelope { kind: Kind::Reply(id), ..envelope };
-                    if conn.send(tx, &answer, bytes).is_err() {
-                        let _ = conn.send_failed(tx, &envelope, Failure::Busy);
-                    }
-                }
-            }
+            Event::Message { envelope, bytes } => connection::answer(conn, tx, envelope, bytes),
             Event::Begin { stream, .. } => self.begun = stream,
             Event::Chunk { stream, bytes } => {
                 board::show(bytes);
                 conn.consumed(stream, bytes.len());
             }
-            other => extra.on_event(other, env),
+            other => self.extra.on_event(other, env),
         }
         Ok(())
     }
 
-    fn on_wish(&mut self, conn: &mut Connection<C>, tx: &mut Tx<'_>) -> Result<(), SendError> {
+    // On its own, so that the figures do not hang on what is folded into the loop.
+    #[inline(never)]
+    fn on_wish(
+        &mut self,
+        conn: &mut Connection<C>,
+        tx: &mut Tx<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), SendError> {
         let wish = board::read(Register::Wish);
         let text = board::bytes::<64>(Register::Stored);
         let to = |party, kind| Envelope { channel: self.channel, party, kind };
@@ -188,6 +149,6 @@ impl Program {
             11 => conn.close(CloseReason::Done),
             _ => {}
         }
-        Ok(())
+        self.extra.on_wish(conn, tx, env)
     }
 }

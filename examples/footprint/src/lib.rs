@@ -6,6 +6,7 @@
 #![no_std]
 
 pub mod client;
+pub mod connection;
 mod sizes;
 
 pub use sizes::{Size, padded};

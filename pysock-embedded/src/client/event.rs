@@ -83,6 +83,8 @@ pub enum Event<'b> {
     },
     /// A stream of this client may go on.
     Credit(Stream),
+    /// What was turned away with [`SendError::Full`](crate::proto::SendError::Full) may be sent now.
+    Room,
     /// About the session with another client. Decisions in it are answered with
     /// [`Client::answer`](super::Client::answer), [`Client::accept_peer`](super::Client::accept_peer) and their opposites.
     Peer {

@@ -4,7 +4,7 @@ use super::{Client, Setup, channels::Slot, search::Search};
 use crate::proto::{
     MIN_RECORD, MIN_TRANSMIT, PeerInfo,
     peer::{HalfOpen, Peer},
-    store::Fixed,
+    store::{Fixed, Store},
 };
 
 /// All memory that a client ever uses: put it into a `static`.
@@ -71,8 +71,13 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
         }
     }
 
-    /// A client in this memory, which has to be unused.
+    /// A client in this memory. What an earlier one has left there is given up.
     pub fn client<'m>(&'m mut self, setup: Setup<'m>) -> Client<'m> {
+        self.channels.clear();
+        self.contacts.clear();
+        self.searches.clear();
+        self.sessions.retain(|_| false);
+        self.handshakes.retain(|_| false);
         let limits = setup.limits(RX);
         let sessions =
             super::Sessions::new(setup.name, limits, self.sessions.lend(), self.handshakes.lend());

@@ -33,7 +33,7 @@ pub use peers::SessionError;
 pub use setup::Setup;
 pub use verbs::{LONGEST_VALUE, ValueError};
 
-use core::fmt;
+use core::{fmt, mem};
 
 use self::{memory::Parts, requests::Requests, search::Search};
 use crate::{
@@ -57,6 +57,8 @@ const HANDSHAKE_MILLIS: u64 = 30_000;
 const RETRY_MILLIS: u64 = 1_000;
 /// It doubles up to 64 seconds.
 const MOST_DOUBLINGS: u32 = 6;
+/// How long the last bytes of a connection that is over may take to leave.
+const FAREWELL_MILLIS: u64 = 5_000;
 /// Senders that the server announces once and this client remembers.
 const SENDERS: usize = Limits::SMALL.peers as usize;
 
@@ -87,6 +89,10 @@ pub struct Client<'m> {
     now: Instant,
     retry: Retry,
     ended: Option<Ended>,
+    /// Of a connection that is over: when what is still to write is given up.
+    farewell_by: Option<Instant>,
+    /// Something of the program has found no room.
+    turned_away: bool,
     /// Counts connections, so that what belongs to an earlier one is known.
     connection: u16,
 }
@@ -119,6 +125,8 @@ impl<'m> Client<'m> {
             now: Instant::default(),
             retry: Retry { at: Some(Instant::default()), failures: 0, diagnose: false },
             ended: None,
+            farewell_by: None,
+            turned_away: false,
             connection: 0,
         }
     }
@@ -161,7 +169,6 @@ impl<'m> Client<'m> {
         let by = now.after_millis(HANDSHAKE_MILLIS);
         self.conn = Some(Connection::client(&setup, Ephemeral::new::<RustCrypto>(*random), by));
         self.connection = self.connection.wrapping_add(1);
-        self.ended = None;
         self.clear();
         Ok(())
     }
@@ -199,9 +206,6 @@ impl<'m> Client<'m> {
             (None, Ok(())) => Ended::Failed(proto::Error::Truncated),
         };
         self.clear();
-        self.close_channels();
-        self.senders.clear();
-        self.searches.clear();
         self.over(why, on_event);
     }
 
@@ -215,7 +219,8 @@ impl<'m> Client<'m> {
     pub fn deadline(&self) -> Option<Instant> {
         let connection = self.conn.as_ref().and_then(Connection::deadline);
         let of_sessions = self.sessions.deadline().filter(|_| self.is_connected());
-        [connection, of_sessions, self.connect_at(), self.requests.deadline()]
+        let farewell = self.farewell_by.filter(|_| !self.tx.is_empty());
+        [connection, of_sessions, farewell, self.connect_at(), self.requests.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -238,16 +243,24 @@ impl<'m> Client<'m> {
     /// The decision came too late or is of another connection. Then this one is over.
     pub fn accept(&mut self, verify: proto::Verify) -> Result<(), proto::Error> {
         let key = *verify.key();
-        self.conn.as_mut().ok_or(proto::Error::Ended)?.accept(verify)?;
-        self.server = Some(key);
-        Ok(())
+        let accepted = self.conn.as_mut().ok_or(proto::Error::Ended)?.accept(verify);
+        match accepted {
+            Ok(()) => self.server = Some(key),
+            Err(why) => self.ends(Ended::Failed(why)),
+        }
+        accepted
     }
 
     /// Tells the server that this client goes, after everything that was sent. It does not come back by itself.
     pub fn close(&mut self) {
         self.retry.at = None;
+        // What sessions still have to say goes first: nothing follows a close.
+        self.flush_sessions();
         if let Some(conn) = &mut self.conn {
             conn.close(CloseReason::Done);
+            if conn.is_over() {
+                self.ends(Ended::Closed(CloseReason::Done));
+            }
         }
     }
 
@@ -268,11 +281,27 @@ impl<'m> Client<'m> {
         Ok((conn, &mut self.tx))
     }
 
-    /// Nothing of one connection is left in the buffers for the next.
+    /// Remembers what found no room, so that the program hears when there is some.
+    fn noted<T>(&mut self, sent: Result<T, SendError>) -> Result<T, SendError> {
+        self.turned_away |= matches!(sent, Err(SendError::Full(_)));
+        sent
+    }
+
+    /// Nothing of one connection is left for the next.
     fn clear(&mut self) {
-        let rx = core::mem::replace(&mut self.rx, RxBuf::new(&mut []));
-        let tx = core::mem::replace(&mut self.tx, TxBuf::new(&mut []));
-        (self.rx, self.tx) = (RxBuf::new(rx.into_inner()), TxBuf::new(tx.into_inner()));
+        let rx = mem::replace(&mut self.rx, RxBuf::new(&mut []));
+        self.rx = RxBuf::new(rx.into_inner());
+        self.unwrite();
+        (self.ended, self.farewell_by, self.turned_away) = (None, None, false);
+        self.close_channels();
+        self.senders.clear();
+        self.searches.clear();
+    }
+
+    /// Nobody waits any more for what is still to write.
+    fn unwrite(&mut self) {
+        let tx = mem::replace(&mut self.tx, TxBuf::new(&mut []));
+        self.tx = TxBuf::new(tx.into_inner());
     }
 
     /// Decides when to try again, and tells.
@@ -282,6 +311,8 @@ impl<'m> Client<'m> {
         };
         // Only what is authenticated may keep this client away.
         let again = match why {
+            // It answers this side's close: the program has said whether to come back.
+            Ended::Closed(CloseReason::Answered) => true,
             Ended::Closed(why) => why.is_temporary(),
             Ended::Refused(why) => why.is_temporary(),
             Ended::OtherKey(_) | Ended::Failed(_) | Ended::Unreachable => true,

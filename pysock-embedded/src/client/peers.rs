@@ -6,8 +6,9 @@ use super::{Address, Client, Event, HANDSHAKE_MILLIS, Message, OnEvent, Stream, 
 use crate::{
     entropy::{NoEntropy, draw},
     proto::{
-        CloseReason, Ephemeral, Failure, Kind, PeerError, PeerId, PeerInfo, PeerRefusal, PublicKey,
-        RustCrypto, SendError, Unit,
+        CloseReason, Ephemeral, Failure, Kind,
+        PeerError::{self, Protocol},
+        PeerId, PeerInfo, PeerRefusal, PublicKey, RustCrypto, SendError, Unit,
         peer::{Acquaintance, Greeting, PeerEvent, PeerVerify, channel},
     },
 };
@@ -141,8 +142,8 @@ impl<'m> Client<'m> {
     }
 
     fn contact(&self, key: &PublicKey) -> Option<PeerInfo> {
-        let known = self.contacts.iter().chain(self.senders.iter());
-        known.into_iter().find(|known| known.key == *key).copied()
+        let mut known = self.contacts.iter().chain(self.senders.iter().rev());
+        known.find(|known| known.key == *key).copied()
     }
 
     /// Begins a handshake with somebody whose number is known.
@@ -167,14 +168,16 @@ impl<'m> Client<'m> {
         &mut self,
         on_event: &mut OnEvent<'_, 'm>,
     ) -> Result<(), NoEntropy> {
-        // A few for each: news, the end of an attempt, the wish for another.
-        for _ in 0..self.contacts.capacity().saturating_add(1).saturating_mul(4) {
+        // As many as each can have: every kind of news, the end of an attempt, the wish for another.
+        for _ in 0..self.contacts.capacity().saturating_add(1).saturating_mul(8) {
             let Some((key, event)) = self.sessions.poll(self.now) else { break };
             match (self.contact(&key), event) {
                 (Some(peer), event) => self.hear_peer(&peer, event, on_event)?,
                 (None, PeerEvent::Wanted) => {
                     self.search(Target::Key(key), true);
                 }
+                // Others came between since it was found.
+                (None, PeerEvent::Failed(_)) => on_event(self, Event::NoPeer(Target::Key(key))),
                 (None, _) => {}
             }
         }
@@ -183,6 +186,11 @@ impl<'m> Client<'m> {
 
     /// The server could not pass something on.
     pub(super) fn gone(&mut self, id: PeerId, failure: Failure, on_event: &mut OnEvent<'_, 'm>) {
+        let known = self.sessions.sessions().iter().find(|peer| peer.id() == Some(id));
+        if let (Some(key), Failure::NoPeer) = (known.map(|peer| *peer.key()), failure) {
+            // Its number is of another time: it may have come back under a new one.
+            self.search(Target::Key(key), false);
+        }
         if let Some((key, why)) = self.sessions.unreachable(id, failure)
             && let Some(peer) = self.contact(&key)
         {
@@ -225,7 +233,8 @@ impl<'m> Client<'m> {
                     _ => return Ok(()),
                 }
             }
-            PeerEvent::Greeting(_) | PeerEvent::Verify(_) => self.meet(&peer),
+            // A greeting proves nothing yet: whoever sends many must not make this client forget others.
+            PeerEvent::Verify(_) => self.meet(&peer),
             PeerEvent::Wanted => return self.begin_session(&peer, Acquaintance::Known, on_event),
             PeerEvent::Message { channel, kind, .. } | PeerEvent::Begin { channel, kind, .. }
                 if channel != channel::DIRECT || self.is_stale(kind, from) =>
@@ -238,7 +247,13 @@ impl<'m> Client<'m> {
             {
                 return Ok(());
             }
-            PeerEvent::Open { fresh: true } | PeerEvent::Closed(_) => {
+            PeerEvent::Open { fresh } => {
+                self.meet(&peer);
+                if fresh {
+                    self.lose_requests_to(&key, on_event);
+                }
+            }
+            PeerEvent::Closed(_) | PeerEvent::Unanswered | PeerEvent::Failed(Protocol(..)) => {
                 self.lose_requests_to(&key, on_event);
             }
             _ => {}

@@ -2,7 +2,7 @@
 
 use core::mem;
 
-use super::{Address, Client, Ended, Event, Message, OnEvent, SENDERS, Stream, Why};
+use super::{Address, Client, Ended, Event, FAREWELL_MILLIS, Message, OnEvent, Stream, Why};
 use crate::{
     entropy::NoEntropy,
     proto::{self, CloseReason, Envelope, Kind, Party, PeerId, PeerInfo, RxBuf},
@@ -20,29 +20,59 @@ impl<'m> Client<'m> {
         on_event: &mut OnEvent<'_, 'm>,
     ) -> Result<(), NoEntropy> {
         self.now = now;
+        let is_written = self.tx.is_empty();
+        // Whoever keeps this client busy with what it answers must not keep its own affairs from the room for sending.
+        self.flush_sessions();
+        self.open_channels();
+        self.ask();
         // The events borrow the memory, and the handler the client: for the time being the memory is ours.
         let mut rx = mem::replace(&mut self.rx, RxBuf::new(&mut []));
         let received = self.receive(&mut rx, on_event);
         self.rx = rx;
         received?;
         self.expire(on_event);
+        if is_written && self.is_connected() && mem::take(&mut self.turned_away) {
+            on_event(self, Event::Room);
+        }
         if self.is_connected() {
             self.tend_sessions(on_event)?;
             self.open_channels();
             self.ask();
         }
+        self.requests.start(now);
         self.flush();
+        self.part();
         Ok(())
     }
 
     /// Seals what the program has sent, so that it can be written. [`process`](Self::process) does it, too.
     pub fn flush(&mut self) {
         let env = self.env();
+        self.flush_sessions();
+        let Some(conn) = &mut self.conn else { return };
+        if let Err(why) = conn.flush(&mut self.tx.lend(), &env) {
+            // Its time is over: nobody takes what is left.
+            self.unwrite();
+            self.ends(Ended::Failed(why));
+        }
+    }
+
+    /// Seals what sessions owe.
+    pub(super) fn flush_sessions(&mut self) {
+        let env = self.env();
         let Some(conn) = &mut self.conn else { return };
         // What finds no room stays due.
         let _ = conn.flush_peers(&mut self.tx.lend(), &mut self.sessions, &env);
-        if let Err(why) = conn.flush(&mut self.tx.lend(), &env) {
-            self.ends(Ended::Failed(why));
+    }
+
+    /// The last words of a connection may take some time to be written, and no more: the way may be blocked for good.
+    fn part(&mut self) {
+        if !self.is_over() {
+            return;
+        }
+        let by = *self.farewell_by.get_or_insert(self.now.after_millis(FAREWELL_MILLIS));
+        if self.now >= by {
+            self.unwrite();
         }
     }
 
@@ -65,7 +95,7 @@ impl<'m> Client<'m> {
     }
 
     /// Remembers why the connection is over; what is said first counts.
-    fn ends(&mut self, why: Ended) {
+    pub(super) fn ends(&mut self, why: Ended) {
         self.ended.get_or_insert(why);
     }
 
@@ -79,6 +109,8 @@ impl<'m> Client<'m> {
             proto::Event::Offered(key) if Some(key) != self.server => {
                 self.ends(Ended::OtherKey(key));
             }
+            // It has the right key: what failed before was something else.
+            proto::Event::Offered(_) => self.ends(Ended::Failed(proto::Error::Handshake)),
             proto::Event::Welcome { suites, .. } => {
                 let Some(server) = self.conn.as_ref().and_then(|conn| conn.remote()) else {
                     return Ok(());
@@ -189,10 +221,16 @@ impl<'m> Client<'m> {
     }
 
     fn announced(&mut self, peer: PeerInfo) {
-        if self.senders.len() == SENDERS {
-            self.senders.pop_front();
+        // A number that is in the list already keeps its place, and the newest announcement counts.
+        match self.senders.iter_mut().find(|known| known.id == peer.id) {
+            Some(known) => *known = peer,
+            None => {
+                if self.senders.is_full() {
+                    self.senders.pop_front();
+                }
+                let _ = self.senders.push_back(peer);
+            }
         }
-        let _ = self.senders.push_back(peer);
         self.sessions.named(&peer);
         self.refresh(&peer);
     }

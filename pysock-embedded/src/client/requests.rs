@@ -10,7 +10,10 @@ const MAX_REQUESTS: usize = 4;
 struct Pending {
     id: RequestId,
     to: Address,
-    by: Instant,
+    /// Milliseconds that the reply may take.
+    within: u64,
+    /// The moment at which it is too late, once the request is on its way.
+    by: Option<Instant>,
 }
 
 /// The requests that wait for their replies.
@@ -23,7 +26,7 @@ pub(super) struct Requests {
 impl Requests {
     /// When the first of them has waited long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.pending.iter().map(|pending| pending.by).min()
+        self.pending.iter().filter_map(|pending| pending.by).min()
     }
 
     /// A number for the next one.
@@ -39,9 +42,16 @@ impl Requests {
     }
 
     /// One was sent.
-    pub(super) fn sent(&mut self, id: RequestId, to: Address, by: Instant) {
+    pub(super) fn sent(&mut self, id: RequestId, to: Address, within: u64) {
         // `next` has found room.
-        let _ = self.pending.push(Pending { id, to, by });
+        let _ = self.pending.push(Pending { id, to, within, by: None });
+    }
+
+    /// The time of those that were sent since the last step begins: the program may have asked long after that step.
+    pub(super) fn start(&mut self, now: Instant) {
+        for pending in &mut self.pending {
+            pending.by.get_or_insert(now.after_millis(pending.within));
+        }
     }
 
     /// Whether this answers one of them; then it waits no more.
@@ -67,7 +77,7 @@ impl<'m> Client<'m> {
     /// Tells of requests that nobody has answered in time.
     pub(super) fn expire(&mut self, on_event: &mut OnEvent<'_, 'm>) {
         let now = self.now;
-        self.give_up(&|pending| now >= pending.by, Why::TimedOut, on_event);
+        self.give_up(&|pending| pending.by.is_some_and(|by| now >= by), Why::TimedOut, on_event);
     }
 
     /// The connection is over: whether requests through it were acted on is unknown. Sessions go on.

@@ -22,9 +22,12 @@ impl Client<'_> {
             to => {
                 let envelope = self.envelope(to, kind)?;
                 let (conn, tx) = self.open()?;
-                (None, conn.begin(&mut tx.lend(), &envelope, length)?)
+                let begun = conn.begin(&mut tx.lend(), &envelope, length);
+                (None, self.noted(begun)?)
             }
         };
+        // Those of a session may outlive the connection, and are called as its events call them.
+        let connection = if peer.is_some() { 0 } else { connection };
         Ok(Stream { peer, id, connection })
     }
 
@@ -32,14 +35,15 @@ impl Client<'_> {
     /// is none.
     ///
     /// # Errors
-    /// [`SendError::NoCredit`] until [`Event::Credit`](super::Event::Credit); [`SendError::Full`] until the driver has written
-    /// something; [`SendError::StreamLength`]; [`SendError::NoStream`] once it is over.
+    /// [`SendError::NoCredit`] until [`Event::Credit`](super::Event::Credit); [`SendError::Full`] until
+    /// [`Event::Room`](super::Event::Room); [`SendError::StreamLength`]; [`SendError::NoStream`] once it is over.
     pub fn chunk(&mut self, stream: Stream, bytes: &[u8]) -> Result<usize, SendError> {
         match self.live(stream)?.peer {
             Some(key) => self.in_session(&key, |to| to.chunk(stream.id, bytes)),
             None => {
                 let (conn, tx) = self.open()?;
-                conn.chunk(&mut tx.lend(), stream.id, bytes)
+                let sent = conn.chunk(&mut tx.lend(), stream.id, bytes);
+                self.noted(sent)
             }
         }
     }
@@ -53,7 +57,8 @@ impl Client<'_> {
             Some(key) => self.in_session(&key, |to| to.end(stream.id)),
             None => {
                 let (conn, tx) = self.open()?;
-                conn.end(&mut tx.lend(), stream.id)
+                let sent = conn.end(&mut tx.lend(), stream.id);
+                self.noted(sent)
             }
         }
     }
@@ -67,7 +72,8 @@ impl Client<'_> {
             Some(key) => self.in_session(&key, |to| to.abort(stream.id, why)),
             None => {
                 let (conn, tx) = self.open()?;
-                conn.abort(&mut tx.lend(), stream.id, why)
+                let sent = conn.abort(&mut tx.lend(), stream.id, why);
+                self.noted(sent)
             }
         }
     }

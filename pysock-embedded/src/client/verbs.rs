@@ -48,8 +48,8 @@ impl Client<'_> {
     /// end if it is a key. It leaves with the next step of the driver.
     ///
     /// # Errors
-    /// [`SendError::NotOpen`] while the channel or the session is not open; [`SendError::Full`] until the driver has
-    /// written something; [`SendError::TooLong`] if it has to be a [stream](Self::begin_stream).
+    /// [`SendError::NotOpen`] while the channel or the session is not open; [`SendError::Full`] until
+    /// [`Event::Room`](super::Event::Room); [`SendError::TooLong`] if it has to be a [stream](Self::begin_stream).
     pub fn send(&mut self, to: impl Into<Address>, bytes: &[u8]) -> Result<(), SendError> {
         self.put(to.into(), Kind::Message, bytes)
     }
@@ -76,7 +76,7 @@ impl Client<'_> {
     ) -> Result<RequestId, SendError> {
         let (to, id) = (to.into(), self.requests.next()?);
         self.put(to, Kind::Request(id), bytes)?;
-        self.requests.sent(id, to, self.now.after_millis(within));
+        self.requests.sent(id, to, within);
         Ok(id)
     }
 
@@ -102,7 +102,8 @@ impl Client<'_> {
             from => {
                 let envelope = self.envelope(from, request.kind)?;
                 let (conn, tx) = self.open()?;
-                conn.send_failed(&mut tx.lend(), &envelope, why)
+                let sent = conn.send_failed(&mut tx.lend(), &envelope, why);
+                self.noted(sent)
             }
         }
     }
@@ -153,7 +154,8 @@ impl Client<'_> {
         }
         let envelope = self.envelope(to, kind)?;
         let (conn, tx) = self.open()?;
-        conn.send(&mut tx.lend(), &envelope, bytes)
+        let sent = conn.send(&mut tx.lend(), &envelope, bytes);
+        self.noted(sent)
     }
 
     /// What stands on the outside of a message through the server.
@@ -174,7 +176,8 @@ impl Client<'_> {
         say: impl FnOnce(&mut PeerTx<'_, '_, RustCrypto>) -> Result<T, SendError>,
     ) -> Result<T, SendError> {
         let conn = self.conn.as_mut().ok_or(SendError::NotOpen)?;
-        say(&mut conn.to_peer(&mut self.tx.lend(), &mut self.sessions, key)?)
+        let said = say(&mut conn.to_peer(&mut self.tx.lend(), &mut self.sessions, key)?);
+        self.noted(said)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     peer::{BEFORE, HalfOpen, LONGEST, Peer, Peers},
     record::CONTROL_ROOM,
     store::Store,
+    time::Instant,
     wire::frame::{self, HEADER, types},
 };
 
@@ -52,7 +53,6 @@ impl<C: Crypto> Connection<C> {
     /// # Errors
     /// [`SendError::NotOpen`] or [`SendError::Role`] on a connection that has no peers;
     /// [`SendError::Full`] while the buffer has no room.
-    #[inline(never)]
     pub fn flush_peers<S: Store<Peer>, H: Store<HalfOpen>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -74,7 +74,7 @@ impl<C: Crypto> Connection<C> {
         let (sessions, window) = peers.debtors();
         for peer in sessions {
             if let Some(to) = peer.id().filter(|_| peer.may_seal()) {
-                PeerTx::<C>::new(open, tx, peer, to).pay(window)?;
+                PeerTx::<C>::new(open, tx, peer, to).pay(window, env.now)?;
             }
         }
         peers.owes_nothing();
@@ -208,10 +208,10 @@ impl<'a, 't, C: Crypto> PeerTx<'a, 't, C> {
     }
 
     /// Writes what the session owes.
-    fn pay(&mut self, window: u32) -> Result<(), SendError> {
+    fn pay(&mut self, window: u32, now: Instant) -> Result<(), SendError> {
         while let Some(control) = self.peer.owed(window) {
             self.frame(control.kind, [control.body.as_slice(), &[]])?;
-            self.peer.paid(&control);
+            self.peer.paid(&control, now);
         }
         if self.peer.owes_record() && self.unit.len == 0 {
             self.ensure(0)?;

@@ -53,7 +53,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     }
 
     /// Looks whether another handshake, and the session that may come of it, can be kept.
-    #[inline(never)]
+    #[inline(never)] // One copy for both roles: 60 bytes of flash.
     fn make_room(&mut self, peer: &PeerInfo) -> Result<(), PeerError> {
         if self.get(&peer.key).is_none() {
             self.sessions.reserve().map_err(|_| PeerError::Full)?;
@@ -62,7 +62,6 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     }
 
     /// Begins a handshake where it stays. There has to be room for it.
-    #[inline(never)]
     fn keep(
         &mut self,
         role: Role,
@@ -384,7 +383,6 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     }
 
     /// Writes the next handshake message that is due into `out`: whom it is for, and its length.
-    #[inline(never)]
     pub(super) fn message_due(
         &mut self,
         out: &mut [u8; LONGEST],

@@ -6,6 +6,7 @@ use crate::{
     id::PeerId,
     store::Store,
     stream::{self, Streams},
+    time::Instant,
     wire::{
         Writer,
         inner::{RECORD_HEADER, types},
@@ -93,10 +94,10 @@ impl Peer {
         Some(Control { kind: types::CLOSE, body, of: None })
     }
 
-    pub(crate) fn paid(&mut self, control: &Control) {
+    pub(crate) fn paid(&mut self, control: &Control, now: Instant) {
         match (control.kind, control.of) {
             (_, Some(owed)) => self.streams.paid(owed),
-            (types::CLOSE, _) => self.due.close = None,
+            (types::CLOSE, _) => self.said_close(now),
             _ => self.said_received(),
         }
     }

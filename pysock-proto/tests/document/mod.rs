@@ -61,6 +61,12 @@ pub fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap().replace("\r\n", "\n")
 }
 
+/// The section of a document that consists of these examples: title and body.
+pub fn section<const N: usize>(examples: [(&str, String); N]) -> String {
+    let examples = examples.map(|(title, body)| format!("\n### {title}\n\n{body}"));
+    examples.concat() + "\n"
+}
+
 /// Holds the section of a document that `test` writes to what it has to be, or writes it if that is asked for.
 pub fn check_section(name: &str, test: &str, section: &str) {
     let start = format!("<!-- worked examples: begin, written by tests/{test}.rs -->\n");

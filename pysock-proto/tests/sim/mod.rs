@@ -2,6 +2,7 @@
 //! delivers bytes in pieces of any size.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part of this module")]
 
+pub mod chance;
 pub mod hostile;
 pub mod peers;
 pub mod rogue;

@@ -384,6 +384,22 @@ impl World {
         self.seen.clear();
     }
 
+    /// Each says something to the other, and that is what arrives.
+    pub fn talk(&mut self, a: usize, b: usize) {
+        self.send(a, b, b"a to b");
+        self.send(b, a, b"b to a");
+        self.run();
+        assert_eq!(self.clients[b].messages(), [b"a to b"]);
+        assert_eq!(self.clients[a].messages(), [b"b to a"]);
+    }
+
+    /// Brings the first that a client has to send, and nothing else.
+    pub fn pass_first(&mut self, from: usize) -> Parcel {
+        let first = self.collect(from).remove(0);
+        self.deliver(&first);
+        first
+    }
+
     /// The connection of a client breaks, and it gets another one.
     pub fn reconnect(&mut self, at: usize) {
         let (end, server) = connect(at, self.limits, self.transmit, self.now);

@@ -33,7 +33,19 @@ pub fn client(name: &str) -> ClientBuilder {
 }
 
 pub async fn connect(name: &str, server: &Server) -> Client {
-    client(name).connect(&server.address().to_string()).await.unwrap()
+    connect_at(name, server.address()).await
+}
+
+/// Connects to what listens there: a server, or a proxy before it.
+pub async fn connect_at(name: &str, address: std::net::SocketAddr) -> Client {
+    client(name).connect(&address.to_string()).await.unwrap()
+}
+
+/// A server, and two of its clients.
+pub async fn two_clients(a: &str, b: &str) -> (Server, Client, Client) {
+    let server = serve(server_config()).await;
+    let (a, b) = (connect(a, &server).await, connect(b, &server).await);
+    (server, a, b)
 }
 
 /// No test waits for ever.

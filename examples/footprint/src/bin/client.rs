@@ -4,7 +4,7 @@
 
 use core::hint::black_box;
 
-use board::{Size, client::C, sizes};
+use board::{Size, connection::C, sizes};
 use pysock_proto::{
     Admission, Connection, Envelope, Error, Event, Keypair, PeerInfo, RxBuf, SendError, TxBuf,
     Verify,

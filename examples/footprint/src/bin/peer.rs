@@ -6,7 +6,8 @@ use core::hint::black_box;
 
 use board::{
     Register, Size,
-    client::{C, Extra, LIMITS},
+    client::Extra,
+    connection::{C, LIMITS},
     sizes,
 };
 use pysock_proto::{

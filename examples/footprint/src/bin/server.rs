@@ -5,22 +5,14 @@
 
 use core::hint::black_box;
 
-use board::{Register, Slot};
-use pysock_proto::{
-    CloseReason, Connection, Env, Envelope, Ephemeral, Error, Event, Failure, Keypair, Kind,
-    Limits, MIN_TRANSMIT, Name, PeerId, PeerInfo, Psk, PublicKey, Refusal, RustCrypto, RxBuf,
-    SecretKey, SendError, ServerSetup, StreamId, Tx, TxBuf,
+use board::{
+    Register,
+    connection::{self, C, LIMITS, Program},
 };
-
-type C = RustCrypto;
-
-const LIMITS: Limits = Limits::SMALL;
-const RECEIVE: usize = LIMITS.record as usize + 2;
-
-static CONNECTION: Slot<Connection<C>> = Slot::new();
-static KEY: Slot<Keypair<C>> = Slot::new();
-static RX: Slot<RxBuf<[u8; RECEIVE]>> = Slot::new();
-static TX: Slot<TxBuf<[u8; MIN_TRANSMIT]>> = Slot::new();
+use pysock_proto::{
+    CloseReason, Connection, Env, Envelope, Ephemeral, Error, Event, Failure, Name, PeerId,
+    PeerInfo, Psk, PublicKey, Refusal, SendError, ServerSetup, StreamId, Tx,
+};
 
 // SAFETY: the only `main` in the program; the reset code expects exactly this signature.
 #[unsafe(no_mangle)]
@@ -32,42 +24,14 @@ extern "C" fn main() -> ! {
 }
 
 fn run() -> Result<(), Error> {
-    let stored = SecretKey::from_bytes(board::bytes(Register::Stored));
-    let Some(key) = KEY.fill(Keypair::new(stored)) else { return Ok(()) };
     let setup = ServerSetup { limits: LIMITS, psk_required: board::read(Register::Wish) == 1 };
     let ephemeral = Ephemeral::new::<C>(board::bytes(Register::Random));
     let by = board::now().after_millis(30_000);
-    let Some(conn) = CONNECTION.fill(Connection::server(&setup, ephemeral, by)) else {
-        return Ok(());
-    };
-    let Some(rx) = RX.fill(RxBuf::new([0; RECEIVE])) else { return Ok(()) };
-    let Some(tx) = TX.fill(TxBuf::new([0; MIN_TRANSMIT])) else { return Ok(()) };
-    let mut program = Program { last: None, stream: StreamId(0), begun: StreamId(0) };
-    while !conn.is_over() {
-        let env = Env { now: board::now(), identity: key };
-        let n = board::receive(rx.space());
-        rx.filled(n);
-        let mut view = rx.lend();
-        let outcome = loop {
-            match conn.receive(&mut view, &env) {
-                Ok(Some(event)) => program.on_event(conn, &mut tx.lend(), &env, event)?,
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        if program.on_wish(conn, &mut tx.lend()).is_err() {
-            board::show(b"not now");
-        }
-        conn.flush(&mut tx.lend(), &env)?;
-        let n = board::send(tx.sealed());
-        tx.written(n);
-        outcome?;
-        board::sleep(conn.deadline());
-    }
-    conn.end_of_input()
+    let conn = Connection::server(&setup, ephemeral, by);
+    connection::run(conn, &mut Server { last: None, stream: StreamId(0), begun: StreamId(0) })
 }
 
-struct Program {
+struct Server {
     /// Where the last message went.
     last: Option<Envelope>,
     /// What it sends.
@@ -76,13 +40,13 @@ struct Program {
     begun: StreamId,
 }
 
-impl Program {
+impl Program for Server {
     fn on_event(
         &mut self,
         conn: &mut Connection<C>,
         tx: &mut Tx<'_>,
-        env: &Env<'_>,
         event: Event<'_>,
+        env: &Env<'_>,
     ) -> Result<(), Error> {
         match event {
             Event::PskWanted(request) => {
@@ -108,14 +72,8 @@ impl Program {
                 let _ = conn.answer_find(tx, query, peer().as_ref());
             }
             Event::Message { envelope, bytes } => {
-                board::show(bytes);
                 self.last = Some(envelope);
-                if let Kind::Request(id) = envelope.kind {
-                    let answer = Envelope { kind: Kind::Reply(id), ..envelope };
-                    if conn.send(tx, &answer, bytes).is_err() {
-                        let _ = conn.send_failed(tx, &envelope, Failure::Busy);
-                    }
-                }
+                connection::answer(conn, tx, envelope, bytes);
             }
             Event::Begin { stream, .. } => self.begun = stream,
             Event::Chunk { stream, bytes } => {
@@ -130,7 +88,14 @@ impl Program {
         Ok(())
     }
 
-    fn on_wish(&mut self, conn: &mut Connection<C>, tx: &mut Tx<'_>) -> Result<(), SendError> {
+    // On its own, so that the figures do not hang on what is folded into the loop.
+    #[inline(never)]
+    fn on_wish(
+        &mut self,
+        conn: &mut Connection<C>,
+        tx: &mut Tx<'_>,
+        _: &Env<'_>,
+    ) -> Result<(), SendError> {
         let Some(envelope) = self.last else { return Ok(()) };
         let text = board::bytes::<64>(Register::Stored);
         match board::read(Register::Wish) {
