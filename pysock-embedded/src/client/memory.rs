@@ -1,8 +1,8 @@
 //! The memory of a client, sized at one spot.
 
-use super::{Client, Setup, channels::Slot, search::Search};
+use super::{Client, SENDERS, Setup, channels::Slot, requests::Requests, search::Search};
 use crate::proto::{
-    MIN_RECORD, MIN_TRANSMIT, PeerInfo,
+    Connection, MIN_RECORD, MIN_TRANSMIT, PeerInfo, RustCrypto,
     peer::{HalfOpen, Peer},
     store::{Fixed, Store},
 };
@@ -28,6 +28,7 @@ use crate::proto::{
 pub struct Memory<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: usize> {
     rx: [u8; RX],
     tx: [u8; TX],
+    state: State,
     channels: heapless::Vec<Slot, CHANNELS>,
     sessions: Fixed<Peer, SESSIONS>,
     handshakes: Fixed<HalfOpen, SESSIONS>,
@@ -35,10 +36,25 @@ pub struct Memory<const RX: usize, const TX: usize, const CHANNELS: usize, const
     searches: heapless::Vec<Search, SESSIONS>,
 }
 
+/// What has the same size in every client, and is better not on a stack.
+pub(super) struct State {
+    pub(super) conn: Option<Connection<RustCrypto>>,
+    /// Whom the last announcements of the server were about; the oldest goes first.
+    pub(super) senders: heapless::Deque<PeerInfo, SENDERS>,
+    pub(super) requests: Requests,
+}
+
+impl State {
+    const fn new() -> Self {
+        State { conn: None, senders: heapless::Deque::new(), requests: Requests::new() }
+    }
+}
+
 /// What a client is lent of it.
 pub(super) struct Parts<'m> {
     pub(super) rx: &'m mut [u8],
     pub(super) tx: &'m mut [u8],
+    pub(super) state: &'m mut State,
     pub(super) channels: &'m mut heapless::VecView<Slot>,
     pub(super) sessions: super::Sessions<'m>,
     pub(super) contacts: &'m mut heapless::VecView<PeerInfo>,
@@ -63,6 +79,7 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
         Memory {
             rx: [0; RX],
             tx: [0; TX],
+            state: State::new(),
             channels: heapless::Vec::new(),
             sessions: Fixed::new(),
             handshakes: Fixed::new(),
@@ -73,6 +90,7 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
 
     /// A client in this memory. What an earlier one has left there is given up.
     pub fn client<'m>(&'m mut self, setup: Setup<'m>) -> Client<'m> {
+        self.state = State::new();
         self.channels.clear();
         self.contacts.clear();
         self.searches.clear();
@@ -84,6 +102,7 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
         let parts = Parts {
             rx: &mut self.rx,
             tx: &mut self.tx,
+            state: &mut self.state,
             channels: self.channels.as_mut_view(),
             sessions,
             contacts: self.contacts.as_mut_view(),
