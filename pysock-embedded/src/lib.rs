@@ -39,6 +39,7 @@ pub mod entropy;
 pub mod io_async;
 pub mod keys;
 mod link;
+pub mod server;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
 

@@ -1,0 +1,112 @@
+//! A server over TCP sockets of `smoltcp`.
+
+use smoltcp::{
+    iface::{SocketHandle, SocketSet},
+    socket::tcp,
+};
+
+use super::Socket;
+use crate::{
+    entropy::NoEntropy,
+    link::{Step, serve},
+    proto::Instant,
+    server::{OnEvent, Server},
+};
+
+/// Listens on sockets, one for each [place](Server::places) of a server, and serves whoever comes. The
+/// [module of the server](crate::server) has an example.
+#[derive(Debug)]
+pub struct TcpServer {
+    port: u16,
+}
+
+impl TcpServer {
+    /// On this port, which is not 0.
+    pub const fn new(port: u16) -> Self {
+        TcpServer { port }
+    }
+
+    /// One step of each socket: listens, or reads once, deals with it, writes once. Waits for nothing. `false`: there is nothing
+    /// to do before the interface has something, or [`Server::deadline`].
+    ///
+    /// `listening` are TCP sockets of `sockets`, as many as the server has places, in the same order each time. Poll the
+    /// interface before it, and once more afterwards if it says `true`.
+    ///
+    /// # Errors
+    /// There is no randomness. That is fatal: do not go on with this server.
+    pub fn turn<'m>(
+        &self,
+        server: &mut Server<'m>,
+        sockets: &mut SocketSet<'_>,
+        listening: &[SocketHandle],
+        now: Instant,
+        on_event: &mut OnEvent<'_, 'm>,
+    ) -> Result<bool, NoEntropy> {
+        let mut moved = false;
+        for (at, handle) in listening.iter().take(server.places()).enumerate() {
+            let socket = sockets.get_mut::<tcp::Socket>(*handle);
+            moved |= self.one(server, at, socket, now, on_event)?;
+        }
+        Ok(moved)
+    }
+
+    fn one<'m>(
+        &self,
+        server: &mut Server<'m>,
+        at: usize,
+        socket: &mut tcp::Socket<'_>,
+        now: Instant,
+        on_event: &mut OnEvent<'_, 'm>,
+    ) -> Result<bool, NoEntropy> {
+        if server.is_active(at) {
+            let step = match server.is_overdue(at, now) {
+                true => Step::Over,
+                false => serve((server, at), &mut Socket(socket), now, on_event),
+            };
+            if step == Step::Over {
+                match server.is_over(at) {
+                    // What was written last still gets out.
+                    true => socket.close(),
+                    false => socket.abort(),
+                }
+                server.lost(at, now, on_event);
+            }
+            return Ok(step != Step::Idle);
+        }
+        let moved = match socket.state() {
+            tcp::State::Listen => {
+                server.vacate(at);
+                false
+            }
+            tcp::State::Closed | tcp::State::TimeWait => {
+                // Whoever was here has said goodbye: the wait for what is late would only keep others out.
+                socket.abort();
+                let _ = socket.listen(self.port);
+                server.vacate(at);
+                return Ok(false);
+            }
+            _ if server.is_overdue(at, now) => {
+                socket.abort();
+                true
+            }
+            _ if server.is_leaving(at) => {
+                // What still comes is read, or its end would never arrive.
+                socket.recv(|bytes| (bytes.len(), bytes.len())).is_ok_and(|n| n > 0)
+            }
+            _ if socket.can_recv() => {
+                server.begin(at, now)?;
+                true
+            }
+            tcp::State::SynReceived | tcp::State::Established => {
+                server.knock(at, now);
+                false
+            }
+            // It has gone without a word.
+            _ => {
+                socket.abort();
+                true
+            }
+        };
+        Ok(moved)
+    }
+}
