@@ -6,16 +6,12 @@ mod lan;
 use lan::{Lan, Options, SERVER_KEY, key};
 use pysock_embedded::{
     Address, Event, Target,
-    proto::Kind,
+    proto::{Kind, SendError},
     server::{self, Channel},
 };
 
-const TEST: Channel = pysock_channel();
-
 /// The first channel that a server makes.
-const fn pysock_channel() -> Channel {
-    pysock_embedded::proto::router::Channel(0)
-}
+const TEST: Channel = Channel(0);
 
 /// The channel `test` of each client.
 fn test(lan: &mut Lan, device: usize) -> pysock_embedded::Channel {
@@ -126,7 +122,8 @@ fn a_request_may_be_answered_later_or_failed() {
         lan.devices[0].client.request(to, b"wait", 60_000).unwrap();
     }
     assert!(lan.until(1_000, |_| asked.borrow().len() == 2));
-    let (second, first) = (asked.borrow_mut().pop().unwrap(), asked.borrow_mut().pop().unwrap());
+    let mut both = asked.take().into_iter();
+    let (first, second) = (both.next().unwrap(), both.next().unwrap());
     lan.central.server.reply_later(&first, b"at last").unwrap();
     lan.central.server.fail(second, pysock_embedded::proto::Failure::Cancelled);
     assert!(lan.until(1_000, |lan| lan.has(0, "server: = at last")
@@ -194,10 +191,16 @@ fn two_clients_talk_end_to_end() {
     lan.devices[1].client.close();
     assert!(lan.until(9_000, |lan| lan.server_has("left b Closed(Done)")));
     lan.run(1_000);
-    lan.devices[0].client.send_to_client(&key(2), b"still there?").unwrap();
-    lan.run(1_000);
-    assert!(!lan.has(1, "sealed a: still there?"));
+    let late = lan.devices[0].client.send_to_client(&key(2), b"still there?");
+    assert_eq!(late, Err(SendError::NotOpen), "the server has told it");
     assert!(lan.devices[0].client.is_connected());
+    // The session goes on where both are there again.
+    lan.devices[1].client.reconnect();
+    assert!(lan.until(9_000, |lan| lan.count(1, "channel ok") == 2));
+    assert!(
+        lan.until(9_000, |lan| { lan.devices[1].client.send_to_client(&key(1), b"back").is_ok() })
+    );
+    assert!(lan.until(9_000, |lan| lan.has(0, "sealed b: back")), "{:?}", lan.logs());
 }
 
 #[test]

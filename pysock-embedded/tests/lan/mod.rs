@@ -17,19 +17,19 @@ use smoltcp::{
     wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint},
 };
 
-pub const PORT: u16 = 1234;
+pub(crate) const PORT: u16 = 1234;
 /// The server's place in the network.
-pub const SERVER: usize = 0;
+pub(crate) const SERVER: usize = 0;
 const MTU: usize = 1514;
 
 /// Frames on their way to one host.
 type Queue = Rc<RefCell<VecDeque<Vec<u8>>>>;
 
 /// A small generator of numbers that look random (xorshift).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -38,7 +38,7 @@ impl Random {
 }
 
 /// Randomness for the tests, which repeats.
-pub struct Seeded(Random);
+pub(crate) struct Seeded(Random);
 
 impl Entropy for Seeded {
     fn fill(&mut self, bytes: &mut [u8; 32]) -> Result<(), NoEntropy> {
@@ -47,24 +47,24 @@ impl Entropy for Seeded {
     }
 }
 
-pub fn entropy(seed: u64) -> &'static mut Seeded {
+pub(crate) fn entropy(seed: u64) -> &'static mut Seeded {
     leak(Seeded(Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)))
 }
 
-pub fn leak<T>(value: T) -> &'static mut T {
+pub(crate) fn leak<T>(value: T) -> &'static mut T {
     Box::leak(Box::new(value))
 }
 
-pub fn keypair(n: u8) -> &'static Keypair<RustCrypto> {
+pub(crate) fn keypair(n: u8) -> &'static Keypair<RustCrypto> {
     leak(Keypair::new(SecretKey::from_bytes([n; 32])))
 }
 
-pub fn key(n: u8) -> PublicKey {
+pub(crate) fn key(n: u8) -> PublicKey {
     use pysock_embedded::proto::Identity;
     keypair(n).public()
 }
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
@@ -114,11 +114,11 @@ impl Device for Port {
 }
 
 /// A host: its stack and its sockets.
-pub struct Host {
+pub(crate) struct Host {
     interface: Interface,
     port: Port,
-    pub sockets: SocketSet<'static>,
-    pub handles: Vec<SocketHandle>,
+    pub(crate) sockets: SocketSet<'static>,
+    pub(crate) handles: Vec<SocketHandle>,
 }
 
 fn mac(n: usize) -> EthernetAddress {
@@ -141,7 +141,7 @@ impl Host {
         let start = smoltcp::time::Instant::from_millis(0);
         let mut interface = Interface::new(config, &mut port, start);
         interface.update_ip_addrs(|all| all.push(IpCidr::new(address(n), 24)).unwrap());
-        let storage = Box::leak(vec![SocketStorage::EMPTY; sockets].into_boxed_slice());
+        let storage = (0..sockets).map(|_| SocketStorage::EMPTY).collect::<Vec<_>>().leak();
         let mut set = SocketSet::new(&mut *storage);
         let buffer = |n: usize| tcp::SocketBuffer::new(Box::leak(vec![0; n].into_boxed_slice()));
         let handles =
@@ -159,62 +159,62 @@ impl Host {
     }
 
     /// Opens a connection to the server that is no pysock.
-    pub fn connect(&mut self, port: u16) {
+    pub(crate) fn connect(&mut self, port: u16) {
         let socket = self.sockets.get_mut::<tcp::Socket>(self.handles[0]);
         let server = IpEndpoint::new(address(SERVER), PORT);
         socket.connect(self.interface.context(), server, port).unwrap();
     }
 
-    pub fn socket(&mut self) -> &mut tcp::Socket<'static> {
+    pub(crate) fn socket(&mut self) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut::<tcp::Socket>(self.handles[0])
     }
 }
 
 /// What the program of a client does with an event, beside writing it down.
-pub type Program = Box<dyn FnMut(&mut Client<'static>, &Event<'_>)>;
+pub(crate) type Program = Box<dyn FnMut(&mut Client<'static>, &Event<'_>)>;
 /// The same for a server.
-pub type ServerProgram = Box<dyn FnMut(&mut Server<'static>, &server::Event<'_>)>;
+pub(crate) type ServerProgram = Box<dyn FnMut(&mut Server<'static>, &server::Event<'_>)>;
 
 /// A client on a host.
-pub struct Gadget {
-    pub host: Host,
-    pub client: Client<'static>,
+pub(crate) struct Gadget {
+    pub(crate) host: Host,
+    pub(crate) client: Client<'static>,
     link: TcpClient,
-    pub log: Vec<String>,
-    pub program: Program,
+    pub(crate) log: Vec<String>,
+    pub(crate) program: Program,
     /// Whether it is switched on.
-    pub is_on: bool,
+    pub(crate) is_on: bool,
 }
 
 /// The server on its host.
-pub struct Central {
-    pub host: Host,
-    pub server: Server<'static>,
+pub(crate) struct Central {
+    pub(crate) host: Host,
+    pub(crate) server: Server<'static>,
     link: TcpServer,
-    pub log: Vec<String>,
-    pub program: ServerProgram,
+    pub(crate) log: Vec<String>,
+    pub(crate) program: ServerProgram,
 }
 
 /// Everything.
-pub struct Lan {
-    pub now: Instant,
-    pub central: Central,
-    pub devices: Vec<Gadget>,
+pub(crate) struct Lan {
+    pub(crate) now: Instant,
+    pub(crate) central: Central,
+    pub(crate) devices: Vec<Gadget>,
     /// Hosts that are no pysock.
-    pub strangers: Vec<Host>,
+    pub(crate) strangers: Vec<Host>,
     random: Random,
     /// Of a thousand frames, so many are lost.
-    pub loss: u64,
-    pub frames: u64,
+    pub(crate) loss: u64,
+    pub(crate) frames: u64,
 }
 
 /// Four clients, and one at the door.
-pub type FourClients = ServerMemory<'static, 5, 514, 1024, 2, 10, 8>;
+pub(crate) type FourClients = ServerMemory<'static, 5, 514, 1024, 2, 10, 8>;
 
-pub struct Options {
-    pub admit: Admit<'static>,
-    pub psk: Option<&'static Psk>,
-    pub directory: bool,
+pub(crate) struct Options {
+    pub(crate) admit: Admit<'static>,
+    pub(crate) psk: Option<&'static Psk>,
+    pub(crate) directory: bool,
 }
 
 impl Default for Options {
@@ -224,10 +224,10 @@ impl Default for Options {
 }
 
 /// The server's key is this.
-pub const SERVER_KEY: u8 = 200;
+pub(crate) const SERVER_KEY: u8 = 200;
 
 impl Lan {
-    pub fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         let setup = server::Setup {
             identity: keypair(SERVER_KEY),
             entropy: entropy(1),
@@ -250,7 +250,7 @@ impl Lan {
     }
 
     /// With clients `a`, `b`, … on channel `test`, which know the server's key. Their own are 1, 2, …
-    pub fn with_clients(options: Options, clients: usize) -> Self {
+    pub(crate) fn with_clients(options: Options, clients: usize) -> Self {
         let mut lan = Lan::new(options);
         for n in 0..clients {
             lan.add_client(n, Some(key(SERVER_KEY)), None);
@@ -259,7 +259,7 @@ impl Lan {
     }
 
     /// A client on a host of its own, and where it is among the devices.
-    pub fn add_client(
+    pub(crate) fn add_client(
         &mut self,
         n: usize,
         pin: Option<PublicKey>,
@@ -273,18 +273,36 @@ impl Lan {
             server: pin,
             psk,
         };
-        let mut client = leak(Memory::<514, 1024, 2, 2>::new()).client(setup);
+        let client = leak(Memory::<514, 1024, 2, 2>::new()).client(setup);
+        self.plug_in(client)
+    }
+
+    /// A client that takes records of 256 bytes only.
+    pub(crate) fn add_small_client(&mut self, n: usize) -> usize {
+        let called = char::from(b'a' + n as u8).to_string();
+        let setup = Setup {
+            name: name(&called),
+            identity: keypair(n as u8 + 1),
+            entropy: entropy(100 + self.devices.len() as u64),
+            server: Some(key(SERVER_KEY)),
+            psk: None,
+        };
+        let client = leak(Memory::<258, 1024, 2, 2>::new()).client(setup);
+        self.plug_in(client)
+    }
+
+    fn plug_in(&mut self, mut client: Client<'static>) -> usize {
         client.create_channel("test").unwrap();
         let host = Host::new(1 + self.devices.len() + self.strangers.len(), 1);
         let server = IpEndpoint::new(address(SERVER), PORT);
         let link = TcpClient::new(server, 50_000);
-        let (log, program) = (Vec::new(), Box::new(|_: &mut _, _: &_| {}));
+        let (log, program): (_, Program) = (Vec::new(), Box::new(|_, _| {}));
         self.devices.push(Gadget { host, client, link, log, program, is_on: true });
         self.devices.len() - 1
     }
 
     /// A host that is no pysock.
-    pub fn add_stranger(&mut self) -> usize {
+    pub(crate) fn add_stranger(&mut self) -> usize {
         let host = Host::new(1 + self.devices.len() + self.strangers.len(), 1);
         self.strangers.push(host);
         self.strangers.len() - 1
@@ -322,7 +340,7 @@ impl Lan {
     }
 
     /// One round: every host does what it can do now. Says whether anything moved.
-    pub fn round(&mut self) -> bool {
+    pub(crate) fn round(&mut self) -> bool {
         let now = self.now;
         self.hosts().for_each(|host| host.poll(now));
         let mut moved = false;
@@ -348,7 +366,7 @@ impl Lan {
     }
 
     /// Goes on until `is_done`, or until `millis` have passed on the clock of the network. Says whether it is done.
-    pub fn until(&mut self, millis: u64, mut is_done: impl FnMut(&mut Lan) -> bool) -> bool {
+    pub(crate) fn until(&mut self, millis: u64, mut is_done: impl FnMut(&mut Lan) -> bool) -> bool {
         let end = self.now.after_millis(millis);
         for _ in 0..200_000 {
             if is_done(self) {
@@ -370,7 +388,7 @@ impl Lan {
     }
 
     /// Goes on for so long.
-    pub fn run(&mut self, millis: u64) {
+    pub(crate) fn run(&mut self, millis: u64) {
         self.until(millis, |_| false);
     }
 
@@ -384,41 +402,41 @@ impl Lan {
     }
 
     /// Until all clients are on their channel.
-    pub fn all_connected(&mut self) {
+    pub(crate) fn all_connected(&mut self) {
         let all = |lan: &mut Lan| {
             lan.devices.iter().all(|device| device.log.iter().any(|line| line == "channel ok"))
         };
         assert!(self.until(60_000, all), "{:?}", self.logs());
     }
 
-    pub fn logs(&self) -> Vec<&[String]> {
+    pub(crate) fn logs(&self) -> Vec<&[String]> {
         std::iter::once(&self.central.log[..])
             .chain(self.devices.iter().map(|device| &device.log[..]))
             .collect()
     }
 
     /// Whether a client has written this down.
-    pub fn has(&self, device: usize, line: &str) -> bool {
+    pub(crate) fn has(&self, device: usize, line: &str) -> bool {
         self.devices[device].log.iter().any(|it| it == line)
     }
 
     /// Whether the server has written this down.
-    pub fn server_has(&self, line: &str) -> bool {
+    pub(crate) fn server_has(&self, line: &str) -> bool {
         self.central.log.iter().any(|it| it == line)
     }
 
-    pub fn count(&self, device: usize, line: &str) -> usize {
+    pub(crate) fn count(&self, device: usize, line: &str) -> usize {
         self.devices[device].log.iter().filter(|it| *it == line).count()
     }
 
     /// Where a client is sent something by others: its number at the server.
-    pub fn number(&self, called: &str) -> pysock_embedded::proto::PeerId {
+    pub(crate) fn number(&self, called: &str) -> pysock_embedded::proto::PeerId {
         let mut clients = self.central.server.clients();
         clients.find(|peer| peer.name.as_str() == called).expect("it is connected").id
     }
 
     /// The device loses its power, and everything in its stack with it.
-    pub fn pull_the_plug(&mut self, device: usize) {
+    pub(crate) fn pull_the_plug(&mut self, device: usize) {
         self.devices[device].is_on = false;
         self.devices[device].host.socket().abort();
         // What it would still say is lost with it.
