@@ -2,7 +2,7 @@
 
 use super::{
     Server, Setup, SetupError,
-    place::{Announced, Place},
+    place::{Announced, MOST_PLACES, Place},
     setup::Admit,
 };
 use crate::proto::{
@@ -69,7 +69,7 @@ impl<
     pub const fn new() -> Self {
         const {
             assert!(PLACES >= 2, "a server needs a place for a client, and one at the door");
-            assert!(PLACES <= 32, "this is meant for small servers");
+            assert!(PLACES <= MOST_PLACES, "this is meant for small servers");
             assert!(
                 RX >= MIN_RECORD as usize + 2,
                 "a server receives records of at least 256 bytes"

@@ -24,7 +24,8 @@
 //!   in each round, like everybody else.
 //! - **A receiver that is slow**: what finds no room in its transmit buffer *now* is not kept for it. Its sender is told
 //!   [`Failure::Busy`](crate::proto::Failure::Busy), except for messages to everyone; [`Server::dropped`] counts both.
-//!   Nobody waits for anybody else.
+//!   Nobody waits for anybody else. One client may fill half of that memory, all clients together three quarters: the rest
+//!   is for the program and its replies.
 //! - **A client that does not take its answers** (failures, opened channels, who was found) is not read before it has.
 //! - **Large messages** (streams) go to the program, in parts. From one client to another, outside of their session, they
 //!   are stopped with [`Failure::TooLarge`](crate::proto::Failure::TooLarge): to pass them on, the server would have to hold parts of them. Inside of a
@@ -330,7 +331,7 @@ impl<'m> Server<'m> {
     /// Driver: so many of the bytes to write were written.
     pub fn written(&mut self, at: usize, n: usize) {
         if let Some(place) = self.place(at) {
-            place.tx.written(n);
+            place.written(n);
         }
     }
 
@@ -345,6 +346,9 @@ impl<'m> Server<'m> {
     pub fn lost(&mut self, at: usize, now: Instant, on_event: &mut OnEvent<'_, 'm>) {
         self.now = now;
         let Some(place) = self.place(at) else { return };
+        if place.stage != Stage::Free {
+            place.stage = Stage::Leaving(now);
+        }
         let Some(mut conn) = place.conn.take() else { return };
         let cut = conn.end_of_input();
         drop(conn);
@@ -354,7 +358,6 @@ impl<'m> Server<'m> {
             (None, Ok(())) => Ended::Failed(proto::Error::Truncated),
         };
         let (slot, client) = (place.slot, place.client);
-        place.stage = Stage::Leaving(now);
         self.channels.drop_slot(slot);
         if let Some(client) = client {
             let is_offline = self.names.offline(client.id, slot);

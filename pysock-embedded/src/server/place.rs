@@ -5,8 +5,9 @@ use core::mem;
 use crate::{
     client::Ended,
     proto::{
-        ChannelId, Connection, Envelope, Failure, Instant, Kind, Party, PeerId, PeerInfo,
-        RequestId, RustCrypto, RxBuf, SendError, TxBuf, registry::Slot, router::Channel,
+        ChannelId, Connection, Envelope, Failure, Instant, Kind, MIN_RECORD, MIN_TRANSMIT, Party,
+        PeerId, PeerInfo, RequestId, RustCrypto, RxBuf, SendError, TxBuf, registry::Slot,
+        router::Channel,
     },
 };
 
@@ -17,6 +18,13 @@ const ASKING: usize = 8;
 const NOTICES: usize = 8;
 /// How long such a notice is not repeated, in milliseconds.
 const NOTICE_ONCE_IN: u64 = 1_000;
+
+/// Places that a server may have.
+pub(super) const MOST_PLACES: usize = 32;
+/// What the core keeps for itself in a transmit buffer.
+const RESERVED: usize = MIN_TRANSMIT - MIN_RECORD as usize;
+/// What a message costs in the memory of its receiver beside its text, roughly.
+const OVERHEAD: usize = 16;
 
 /// Who is, or was, at a place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +88,8 @@ pub(super) struct Place<'m> {
     pub(super) partners: u32,
     notices: heapless::Vec<Notice, NOTICES>,
     pub(super) owed: Option<Answer>,
+    /// How many bytes of the clients at each place are still to be written here, roughly.
+    waiting: [u16; MOST_PLACES],
     pub(super) ended: Option<Ended>,
 }
 
@@ -102,6 +112,7 @@ impl<'m> Place<'m> {
             partners: 0,
             notices: heapless::Vec::new(),
             owed: None,
+            waiting: [0; MOST_PLACES],
             ended: None,
         }
     }
@@ -118,6 +129,7 @@ impl<'m> Place<'m> {
         self.asking.clear();
         self.partners = 0;
         self.notices.clear();
+        self.waiting.fill(0);
         (self.owed, self.ended) = (None, None);
     }
 
@@ -126,19 +138,58 @@ impl<'m> Place<'m> {
         self.ended.get_or_insert(why);
     }
 
-    /// Sends what `from` says, after saying who that is if the client does not know it any more.
+    /// Sends `len` bytes that `from` says, after saying who that is if the client does not know it any more.
     pub(super) fn put(
         &mut self,
-        from: &PeerInfo,
+        (at, from): (usize, &PeerInfo),
+        len: usize,
         send: impl FnOnce(
             &mut Connection<RustCrypto>,
             &mut TxBuf<&'m mut [u8]>,
         ) -> Result<(), SendError>,
         is_known: impl Fn(PeerId) -> bool,
     ) -> Result<(), Failure> {
+        let cost = len.saturating_add(OVERHEAD);
+        if !self.has_share(at, cost) {
+            return Err(Failure::Busy);
+        }
         self.announce(from, is_known).map_err(failure)?;
         let conn = self.conn.as_mut().ok_or(Failure::NoPeer)?;
-        send(conn, &mut self.tx).map_err(failure)
+        send(conn, &mut self.tx).map_err(failure)?;
+        if let Some(waiting) = self.waiting.get_mut(at) {
+            *waiting = waiting.saturating_add(u16::try_from(cost).unwrap_or(u16::MAX));
+        }
+        Ok(())
+    }
+
+    /// Whether the client at another place may take so many more bytes of the memory here. One client may have half of it, all
+    /// together three quarters: the rest is for the program, so that no flood keeps a client from its answers. Where nothing
+    /// waits, a single message may have all of it.
+    fn has_share(&self, at: usize, cost: usize) -> bool {
+        let all: usize = self.waiting.iter().map(|waiting| usize::from(*waiting)).sum();
+        let of_one = self.waiting.get(at).copied().unwrap_or(0).into();
+        let room = self.tx.capacity().saturating_sub(RESERVED);
+        let fits = |waiting: usize, most: usize| waiting.saturating_add(cost) <= most;
+        let quarter = room / 4;
+        all == 0
+            || (fits(all, quarter.saturating_mul(3))
+                && (of_one == 0 || fits(of_one, quarter.saturating_mul(2))))
+    }
+
+    /// So many bytes were written: of each client's in proportion, since they lie mixed.
+    pub(super) fn written(&mut self, n: usize) {
+        self.tx.written(n);
+        if self.tx.is_empty() {
+            self.waiting.fill(0);
+            return;
+        }
+        let all: u32 = self.waiting.iter().map(|waiting| u32::from(*waiting)).sum();
+        let left = all.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
+        for waiting in &mut self.waiting {
+            let share = u32::from(*waiting).saturating_mul(left).checked_div(all).unwrap_or(0);
+            // Not more than before.
+            *waiting = u16::try_from(share).unwrap_or(*waiting);
+        }
     }
 
     /// Says whom a number stands for, unless the client has it in its list of the latest. Numbers are never given again, so those that

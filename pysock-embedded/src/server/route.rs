@@ -21,15 +21,15 @@ pub(super) fn place_of<'a, 'm>(
 /// Sends what a client says to a client, if there is room for it now.
 fn deliver(
     (names, places): (&Names<'_>, &mut [Option<Place<'_>>]),
-    from: &PeerInfo,
+    from: (usize, &PeerInfo),
     to: Member,
     kind: Kind,
     bytes: &[u8],
 ) -> Result<(), Failure> {
     let place = place_of(places, to.slot).ok_or(Failure::NoPeer)?;
-    let envelope = Envelope { channel: to.local, party: Party::Peer(from.id), kind };
+    let envelope = Envelope { channel: to.local, party: Party::Peer(from.1.id), kind };
     let known = |peer| names.get(peer).is_some();
-    place.put(from, |conn, tx| conn.send(&mut tx.lend(), &envelope, bytes), known)
+    place.put(from, bytes.len(), |conn, tx| conn.send(&mut tx.lend(), &envelope, bytes), known)
 }
 
 impl<'m> Server<'m> {
@@ -46,7 +46,7 @@ impl<'m> Server<'m> {
         let Envelope { channel: local, party, kind } = envelope;
         let channel = self.channels.resolve(slot, local);
         let Server { names, channels, places, .. } = self;
-        let mut send = |to: Member| deliver((names, places), &client, to, kind, bytes);
+        let mut send = |to: Member| deliver((names, places), (at, &client), to, kind, bytes);
         let sent = match channels.route(names, sender, local, party, kind) {
             Ok(Route::Server(channel)) => {
                 return self.tell_program((at, client), (local, channel), kind, bytes, on_event);
@@ -59,7 +59,7 @@ impl<'m> Server<'m> {
                 (Kind::Reply(id), Some(channel)) => {
                     return self.pass_reply(slot, (channel, id), peer, |server, open| {
                         let to = Member { slot: to.slot, local: open.local };
-                        deliver((&server.names, server.places), &client, to, kind, bytes)
+                        deliver((&server.names, server.places), (at, &client), to, kind, bytes)
                     });
                 }
                 (Kind::Request(id), Some(channel)) => send(to).map(|()| {
@@ -226,7 +226,8 @@ impl<'m> Server<'m> {
         let Server { names, places, .. } = self;
         let place = places.get_mut(to).and_then(Option::as_mut).ok_or(Failure::Gone)?;
         place.put(
-            &client,
+            (at, &client),
+            bytes.len(),
             |conn, tx| conn.relay(&mut tx.lend(), client.id, unit, bytes),
             |peer| names.get(peer).is_some(),
         )

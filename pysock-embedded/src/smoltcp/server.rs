@@ -78,15 +78,22 @@ impl TcpServer {
                 server.vacate(at);
                 false
             }
+            // The word to the other end that all is over waits until its address on the wire is known.
+            tcp::State::Closed
+                if socket.remote_endpoint().is_some() && !server.is_overdue(at, now) =>
+            {
+                false
+            }
             tcp::State::Closed | tcp::State::TimeWait => {
                 // Whoever was here has said goodbye: the wait for what is late would only keep others out.
                 socket.abort();
                 let _ = socket.listen(self.port);
                 server.vacate(at);
-                return Ok(false);
+                false
             }
             _ if server.is_overdue(at, now) => {
                 socket.abort();
+                server.lost(at, now, on_event);
                 true
             }
             _ if server.is_leaving(at) => {
@@ -104,6 +111,7 @@ impl TcpServer {
             // It has gone without a word.
             _ => {
                 socket.abort();
+                server.lost(at, now, on_event);
                 true
             }
         };
