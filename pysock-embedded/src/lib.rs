@@ -14,6 +14,7 @@
 //!
 //! - [`entropy`]: what a chip's random generator has to do.
 //! - [`keys`]: keys and pins in flash, safe against power loss; a damaged store refuses to start instead of starting anew.
+//! - [`server`]: a server for a few clients, on the microcontroller itself; `smoltcp::TcpServer` drives it over TCP.
 //!
 //! To come:
 //!

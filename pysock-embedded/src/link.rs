@@ -4,7 +4,6 @@ use crate::{
     client::{Client, OnEvent},
     entropy::NoEntropy,
     proto::Instant,
-    server::{self, Server},
 };
 
 /// The stream has come to its end, whether well or not: only an authenticated close tells.
@@ -57,11 +56,12 @@ pub(crate) fn step<'m>(
 }
 
 /// The same for one place of a server. That its server is the one for all places makes it another function.
+#[cfg(feature = "smoltcp")]
 pub(crate) fn serve<'m>(
-    (server, at): (&mut Server<'m>, usize),
+    (server, at): (&mut crate::server::Server<'m>, usize),
     link: &mut dyn Link,
     now: Instant,
-    on_event: &mut server::OnEvent<'_, 'm>,
+    on_event: &mut crate::server::OnEvent<'_, 'm>,
 ) -> Step {
     let (space, _) = server.buffers(at);
     // What came before the end counts.

@@ -228,6 +228,18 @@ fn a_large_message_is_streamed_to_the_program() {
 }
 
 #[test]
+fn a_large_message_ends_with_its_connection() {
+    let mut lan = four();
+    let to = test(&mut lan, 0);
+    let stream = lan.devices[0].client.begin_stream(to, Kind::Message, Some(3_000)).unwrap();
+    lan.devices[0].client.chunk(stream, &[7; 100]).unwrap();
+    assert!(lan.until(1_000, |lan| lan.server_has("chunk 100")));
+    lan.pull_the_plug(0);
+    let aborted = |lan: &mut Lan| lan.server_has("aborted Incomplete");
+    assert!(lan.until(61_000, aborted), "{:?}", lan.logs());
+}
+
+#[test]
 fn a_large_message_to_another_client_is_refused_with_a_reason() {
     let mut lan = four();
     let (to, number) = (test(&mut lan, 0), lan.number("b"));

@@ -12,7 +12,7 @@
 //!   write buffers().1, written(n)                    is_over() and nothing to write: ────────┘
 //!   wait for the link or deadline()
 //! ```
-//! [`blocking`](crate::blocking), [`io_async`](crate::io_async) and [`smoltcp`](crate::smoltcp) are such drivers. All of them
+//! [`blocking`](crate::blocking), [`io_async`](crate::io_async) and, with the feature of that name, `smoltcp` are such drivers. All of them
 //! call the program's handler with one [`Event`] at a time and with the client itself, so that it can answer at once.
 
 mod channels;

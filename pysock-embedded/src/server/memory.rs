@@ -2,7 +2,7 @@
 
 use super::{
     Server, Setup, SetupError,
-    place::{Announced, MOST_PLACES, Place},
+    place::{Announced, MOST_PLACES, Place, Seat},
     setup::Admit,
 };
 use crate::proto::{
@@ -45,7 +45,7 @@ pub struct ServerMemory<
     tx: [[u8; TX]; PLACES],
     announced: [heapless::Vec<Announced, NAMES>; PLACES],
     /// They borrow from the three above.
-    places: [Option<Place<'m>>; PLACES],
+    places: [Seat<'m>; PLACES],
     entries: Fixed<Entry, NAMES>,
     by_key: Fixed<PeerId, NAMES>,
     by_name: Fixed<PeerId, NAMES>,
@@ -83,7 +83,7 @@ impl<
             rx: [[0; RX]; PLACES],
             tx: [[0; TX]; PLACES],
             announced: [const { heapless::Vec::new() }; PLACES],
-            places: [const { None }; PLACES],
+            places: [const { Seat::Empty }; PLACES],
             entries: Fixed::new(),
             by_key: Fixed::new(),
             by_name: Fixed::new(),
@@ -99,9 +99,9 @@ impl<
     /// The list of clients is too long for `NAMES`, or has a key or a name twice.
     pub fn server(&'m mut self, setup: Setup<'m>) -> Result<Server<'m>, SetupError> {
         let buffers = self.rx.iter_mut().zip(&mut self.tx).zip(&mut self.announced);
-        for (place, ((rx, tx), announced)) in self.places.iter_mut().zip(buffers) {
+        for (seat, ((rx, tx), announced)) in self.places.iter_mut().zip(buffers) {
             let (rx, tx) = (RxBuf::new(&mut rx[..]), TxBuf::new(&mut tx[..]));
-            *place = Some(Place::new(rx, tx, announced));
+            *seat = Seat::Ready(Place::new(rx, tx, announced));
         }
         // The sizes were checked above.
         let record = u16::try_from(RX.saturating_sub(2)).unwrap_or(u16::MAX);

@@ -15,7 +15,7 @@
 //!   the link is closed: vacate(at)                                                              │
 //!   wait for a link or deadline() ◀─────────────────────────────────────────────────────────────┘
 //! ```
-//! [`smoltcp::TcpServer`](crate::smoltcp::TcpServer) is such a driver.
+//! `smoltcp::TcpServer`, with the feature of that name, is such a driver.
 //!
 //! # What bounds it
 //!
@@ -23,67 +23,19 @@
 //! - **Work**: a step of a place reads once, as much as its receive buffer holds, so that who floods the server has one turn
 //!   in each round, like everybody else.
 //! - **A receiver that is slow**: what finds no room in its transmit buffer *now* is not kept for it. Its sender is told
-//!   [`Failure::Busy`](crate::proto::Failure::Busy), except for messages to everyone; [`Server::dropped`] counts both.
+//!   [`Failure::Busy`], except for messages to everyone; [`Server::dropped`] counts both.
 //!   Nobody waits for anybody else. One client may fill half of that memory, all clients together three quarters: the rest
 //!   is for the program and its replies.
 //! - **A client that does not take its answers** (failures, opened channels, who was found) is not read before it has.
 //! - **Large messages** (streams) go to the program, in parts. From one client to another, outside of their session, they
-//!   are stopped with [`Failure::TooLarge`](crate::proto::Failure::TooLarge): to pass them on, the server would have to hold parts of them. Inside of a
+//!   are stopped with [`Failure::TooLarge`]: to pass them on, the server would have to hold parts of them. Inside of a
 //!   session of two clients they are units like all others.
 //! - **Strangers** have ten seconds to be admitted, and one place is never a client's. While every place is taken, the oldest
 //!   stranger has to go after three seconds. Nothing is computed for a stranger before its first byte.
 //!
 //! # Example
 //!
-//! ```
-//! use pysock_embedded::{
-//!     NoEntropy,
-//!     proto::{Failure, Instant, Kind},
-//!     server::{Event, Server},
-//!     smoltcp::TcpServer,
-//! };
-//! use smoltcp::{
-//!     iface::{Interface, SocketHandle, SocketSet},
-//!     phy::Device,
-//! };
-//!
-//! fn run<'m>(
-//!     server: &mut Server<'m>,
-//!     (interface, device): (&mut Interface, &mut impl Device),
-//!     (sockets, listening): (&mut SocketSet<'_>, &[SocketHandle]),
-//!     mut now: impl FnMut() -> Instant,
-//!     mut wait: impl FnMut(Option<Instant>),
-//! ) -> Result<(), NoEntropy> {
-//!     let Ok(test) = server.create_channel("test") else { return Ok(()) };
-//!     let link = TcpServer::new(1234);
-//!     loop {
-//!         let at = smoltcp::time::Instant::from_millis(now().as_millis() as i64);
-//!         interface.poll(at, device, sockets);
-//!         let moved = link.turn(server, sockets, listening, now(), &mut |server, event| match event {
-//!             Event::Message(message) if matches!(message.kind, Kind::Request(_)) => {
-//!                 // If that fails, the client is told why.
-//!                 let _ = server.reply(&message, b"21.5");
-//!             }
-//!             Event::Message(message) => {
-//!                 let said = server.send(test, message.sender.id, b"Hello From Server");
-//!                 if said == Err(Failure::Busy) {
-//!                     // It does not take what it gets as fast as it asks for it.
-//!                 }
-//!             }
-//!             Event::Joined { .. } => {
-//!                 server.publish(test, b"somebody has come");
-//!             }
-//!             _ => {}
-//!         })?;
-//!         if !moved {
-//!             let stack = interface.poll_at(at, sockets).map(|at| Instant::from_millis(at.total_millis() as u64));
-//!             wait([stack, server.deadline()].into_iter().flatten().min());
-//!         }
-//! #       return Ok(());
-//!     }
-//! }
-//! ```
-//! Where the server itself comes from:
+//! How it is driven and what a program does is shown at `smoltcp::TcpServer`. Where the server comes from:
 //!
 //! ```
 //! use pysock_embedded::{
@@ -131,7 +83,7 @@ pub use crate::proto::router::Channel;
 use core::fmt;
 
 use self::{
-    place::{Place, Stage},
+    place::{Place, Seat, Stage},
     verbs::Pending,
 };
 use crate::{
@@ -166,7 +118,7 @@ const REQUESTS: usize = 4;
 pub struct Server<'m> {
     setup: Setup<'m>,
     limits: Limits,
-    places: &'m mut [Option<Place<'m>>],
+    places: &'m mut [Seat<'m>],
     names: Names<'m>,
     channels: Channels<'m>,
     /// The number of the last connection.
@@ -187,7 +139,7 @@ impl<'m> Server<'m> {
     fn new(
         setup: Setup<'m>,
         limits: Limits,
-        places: &'m mut [Option<Place<'m>>],
+        places: &'m mut [Seat<'m>],
         names: Names<'m>,
         channels: Channels<'m>,
     ) -> Self {
@@ -264,7 +216,12 @@ impl<'m> Server<'m> {
     /// Asks every client to go, after what was sent to it, and lets nobody in any more.
     pub fn close(&mut self) {
         self.is_closing = true;
-        for conn in self.places.iter_mut().flatten().filter_map(|place| place.conn.as_mut()) {
+        for conn in self
+            .places
+            .iter_mut()
+            .filter_map(Seat::place_mut)
+            .filter_map(|place| place.conn.as_mut())
+        {
             conn.close(CloseReason::ShuttingDown);
         }
     }
@@ -338,7 +295,7 @@ impl<'m> Server<'m> {
     /// Driver: whether the connection is over. What is still to write is a word of farewell; close the link after it, and
     /// say so with [`lost`](Self::lost).
     pub fn is_over(&self, at: usize) -> bool {
-        let place = self.places.get(at).and_then(Option::as_ref);
+        let place = self.places.get(at).and_then(Seat::place);
         place.and_then(|place| place.conn.as_ref()).is_some_and(Connection::is_over)
     }
 
@@ -357,8 +314,12 @@ impl<'m> Server<'m> {
             (None, Err(why)) => Ended::Failed(why),
             (None, Ok(())) => Ended::Failed(proto::Error::Truncated),
         };
-        let (slot, client) = (place.slot, place.client);
+        let (slot, client, stream) = (place.slot, place.client, place.stream.take());
         self.channels.drop_slot(slot);
+        if let Some(id) = stream {
+            let (stream, failure) = (Stream { slot, id }, Failure::Incomplete);
+            on_event(self, Event::Aborted { stream, failure });
+        }
         if let Some(client) = client {
             let is_offline = self.names.offline(client.id, slot);
             self.part(at, slot, &client, is_offline);
@@ -387,7 +348,8 @@ impl<'m> Server<'m> {
 
     /// When [`process`](Self::process) has to be called for every place although nothing arrives.
     pub fn deadline(&self) -> Option<Instant> {
-        let conns = self.places.iter().flatten().filter_map(|place| place.conn.as_ref());
+        let conns =
+            self.places.iter().filter_map(Seat::place).filter_map(|place| place.conn.as_ref());
         let conns = conns.filter_map(Connection::deadline);
         let places = (0..self.places.len()).filter_map(|at| self.place_deadline(at));
         conns.chain(places).chain(self.requests_deadline()).min()
@@ -407,7 +369,7 @@ impl<'m> Server<'m> {
 
     /// Since when there is a stranger at this place, if there is one.
     fn stranger(&self, at: usize) -> Option<Instant> {
-        let place = self.places.get(at)?.as_ref()?;
+        let place = self.places.get(at)?.place()?;
         match place.stage {
             Stage::Knocking(since) | Stage::Connected(since) if place.client.is_none() => {
                 Some(since)
@@ -417,17 +379,17 @@ impl<'m> Server<'m> {
     }
 
     fn stage(&self, at: usize) -> Stage {
-        self.places.get(at).and_then(Option::as_ref).map_or(Stage::Free, |place| place.stage)
+        self.places.get(at).and_then(Seat::place).map_or(Stage::Free, |place| place.stage)
     }
 
     fn place(&mut self, at: usize) -> Option<&mut Place<'m>> {
-        self.places.get_mut(at).and_then(Option::as_mut)
+        self.places.get_mut(at).and_then(Seat::place_mut)
     }
 
     /// The place that a connection has.
     fn at(&self, slot: Slot) -> Option<usize> {
-        let is_it = |place: &Option<Place<'m>>| {
-            place.as_ref().is_some_and(|place| place.slot == slot && place.conn.is_some())
+        let is_it = |seat: &Seat<'m>| {
+            seat.place().is_some_and(|place| place.slot == slot && place.conn.is_some())
         };
         self.places.iter().position(is_it)
     }

@@ -6,7 +6,7 @@ use crate::{
     client::Ended,
     proto::{
         ChannelId, Connection, Envelope, Failure, Instant, Kind, MIN_RECORD, MIN_TRANSMIT, Party,
-        PeerId, PeerInfo, RequestId, RustCrypto, RxBuf, SendError, TxBuf, registry::Slot,
+        PeerId, PeerInfo, RequestId, RustCrypto, RxBuf, SendError, StreamId, TxBuf, registry::Slot,
         router::Channel,
     },
 };
@@ -88,9 +88,35 @@ pub(super) struct Place<'m> {
     pub(super) partners: u32,
     notices: heapless::Vec<Notice, NOTICES>,
     pub(super) owed: Option<Answer>,
+    /// The large message that the program is getting. There is one at a time.
+    pub(super) stream: Option<StreamId>,
     /// How many bytes of the clients at each place are still to be written here, roughly.
     waiting: [u16; MOST_PLACES],
     pub(super) ended: Option<Ended>,
+}
+
+/// Where a place will be. Zero before, so that unused memory is no part of a program's image.
+#[repr(u8)]
+#[expect(clippy::large_enum_variant, reason = "it is memory for the larger one")]
+pub(super) enum Seat<'m> {
+    Empty = 0,
+    Ready(Place<'m>) = 1,
+}
+
+impl<'m> Seat<'m> {
+    pub(super) const fn place(&self) -> Option<&Place<'m>> {
+        match self {
+            Seat::Ready(place) => Some(place),
+            Seat::Empty => None,
+        }
+    }
+
+    pub(super) const fn place_mut(&mut self) -> Option<&mut Place<'m>> {
+        match self {
+            Seat::Ready(place) => Some(place),
+            Seat::Empty => None,
+        }
+    }
 }
 
 impl<'m> Place<'m> {
@@ -112,6 +138,7 @@ impl<'m> Place<'m> {
             partners: 0,
             notices: heapless::Vec::new(),
             owed: None,
+            stream: None,
             waiting: [0; MOST_PLACES],
             ended: None,
         }
@@ -130,7 +157,7 @@ impl<'m> Place<'m> {
         self.partners = 0;
         self.notices.clear();
         self.waiting.fill(0);
-        (self.owed, self.ended) = (None, None);
+        (self.owed, self.stream, self.ended) = (None, None, None);
     }
 
     /// Remembers why the connection is over; what is said first counts.

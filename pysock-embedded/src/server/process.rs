@@ -2,7 +2,11 @@
 
 use core::mem;
 
-use super::{Event, OnEvent, Server, event::Stream, place::Answer};
+use super::{
+    Event, OnEvent, Server,
+    event::Stream,
+    place::{Answer, Seat},
+};
 use crate::{
     client::Ended,
     proto::{
@@ -127,8 +131,12 @@ impl<'m> Server<'m> {
                 }
                 return;
             }
-            proto::Event::End(stream) => Event::End(of(stream)),
+            proto::Event::End(stream) => {
+                place.stream = None;
+                Event::End(of(stream))
+            }
             proto::Event::Aborted { stream, failure } => {
+                place.stream = None;
                 Event::Aborted { stream: of(stream), failure }
             }
             // Of later versions, or only a sign of life.
@@ -148,7 +156,7 @@ impl<'m> Server<'m> {
             () if is_full && !was_in => Err(Refusal::Full),
             () => self.names.claim(&key, &name),
         };
-        let Some(place) = self.places.get_mut(at).and_then(Option::as_mut) else { return };
+        let Some(place) = self.places.get_mut(at).and_then(Seat::place_mut) else { return };
         let Some(conn) = &mut place.conn else { return };
         let claim = match claim {
             Ok(claim) => claim,
@@ -173,7 +181,7 @@ impl<'m> Server<'m> {
 
     /// A client is in; its connection before, if there is one, is not active any more.
     fn enter(&mut self, at: usize, peer: PeerInfo, claim: Claim) {
-        let Some(place) = self.places.get_mut(at).and_then(Option::as_mut) else { return };
+        let Some(place) = self.places.get_mut(at).and_then(Seat::place_mut) else { return };
         let Ok(admitted) = self.names.confirm(claim, place.slot) else {
             // Only an operator between the claim and now could be the cause, and there is none.
             if let Some(conn) = &mut place.conn {
@@ -201,7 +209,7 @@ impl<'m> Server<'m> {
         on_event: &mut OnEvent<'_, 'm>,
     ) {
         let is_active = self.is_active_client(at, peer.id);
-        let Some(place) = self.places.get_mut(at).and_then(Option::as_mut) else { return };
+        let Some(place) = self.places.get_mut(at).and_then(Seat::place_mut) else { return };
         let joined = match is_active {
             true => self.channels.join(place.slot, id, name),
             // Replaced: it would stay there for ever.
@@ -233,7 +241,7 @@ impl<'m> Server<'m> {
 
     /// Whether the connection at this place is the one that counts for its client.
     pub(super) fn is_active_client(&self, at: usize, peer: PeerId) -> bool {
-        let slot = self.places.get(at).and_then(Option::as_ref).map(|place| place.slot);
+        let slot = self.places.get(at).and_then(Seat::place).map(|place| place.slot);
         slot.is_some() && self.names.get(peer).and_then(Entry::slot) == slot
     }
 }

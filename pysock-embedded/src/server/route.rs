@@ -2,7 +2,7 @@
 
 use super::{
     Event, Message, Names, OnEvent, Server,
-    place::{Answer, Open, Place},
+    place::{Answer, Open, Place, Seat},
 };
 use crate::proto::{
     ChannelId, Envelope, Failure, Kind, Party, PeerId, PeerInfo, RequestId, StreamId, Unit,
@@ -12,15 +12,18 @@ use crate::proto::{
 
 /// The place that a connection has.
 pub(super) fn place_of<'a, 'm>(
-    places: &'a mut [Option<Place<'m>>],
+    places: &'a mut [Seat<'m>],
     slot: Slot,
 ) -> Option<&'a mut Place<'m>> {
-    places.iter_mut().flatten().find(|place| place.slot == slot && place.conn.is_some())
+    places
+        .iter_mut()
+        .filter_map(Seat::place_mut)
+        .find(|place| place.slot == slot && place.conn.is_some())
 }
 
 /// Sends what a client says to a client, if there is room for it now.
 fn deliver(
-    (names, places): (&Names<'_>, &mut [Option<Place<'_>>]),
+    (names, places): (&Names<'_>, &mut [Seat<'_>]),
     from: (usize, &PeerInfo),
     to: Member,
     kind: Kind,
@@ -169,7 +172,10 @@ impl<'m> Server<'m> {
         let sender = Sender { slot, peer: client.id };
         let Envelope { channel: local, party, kind } = *envelope;
         let why = match self.channels.route(&self.names, sender, local, party, kind) {
-            Ok(Route::Server(channel)) if kind == Kind::Message => return Some(channel),
+            Ok(Route::Server(channel)) if kind == Kind::Message => {
+                self.place(at)?.stream = Some(stream);
+                return Some(channel);
+            }
             Ok(_) => Failure::TooLarge,
             Err(why) => why,
         };
@@ -224,7 +230,7 @@ impl<'m> Server<'m> {
         // From now on each hears when the other leaves.
         self.partners(at, to);
         let Server { names, places, .. } = self;
-        let place = places.get_mut(to).and_then(Option::as_mut).ok_or(Failure::Gone)?;
+        let place = places.get_mut(to).and_then(Seat::place_mut).ok_or(Failure::Gone)?;
         place.put(
             (at, &client),
             bytes.len(),
@@ -250,7 +256,10 @@ impl<'m> Server<'m> {
         for at in (0..self.places.len()).filter(|at| partners & bit(*at) != 0) {
             self.partners(new, at);
         }
-        self.places.iter_mut().flatten().for_each(|place| place.partners &= !bit(old));
+        self.places
+            .iter_mut()
+            .filter_map(Seat::place_mut)
+            .for_each(|place| place.partners &= !bit(old));
     }
 
     /// The connection at a place is over: says so to those who exchanged units with it, and to those who wait for an
@@ -258,8 +267,8 @@ impl<'m> Server<'m> {
     pub(super) fn part(&mut self, at: usize, slot: Slot, client: &PeerInfo, is_offline: bool) {
         let now = self.now;
         let partners = self.place(at).map_or(0, |place| place.partners);
-        for (other, place) in self.places.iter_mut().enumerate() {
-            let Some(place) = place else { continue };
+        for (other, seat) in self.places.iter_mut().enumerate() {
+            let Some(place) = seat.place_mut() else { continue };
             if is_offline && partners & bit(other) != 0 {
                 place.relay_failed(client.id, Failure::Gone, now);
             }

@@ -157,10 +157,11 @@ impl<'m> Server<'m> {
         }
     }
 
-    /// Wants no more of a large message.
+    /// Wants no more of a large message. No further event comes of it.
     pub fn stop(&mut self, stream: Stream, why: Failure) {
-        let place = place_of(self.places, stream.slot);
-        if let Some(conn) = place.and_then(|place| place.conn.as_mut()) {
+        let Some(place) = place_of(self.places, stream.slot) else { return };
+        place.stream = place.stream.filter(|open| *open != stream.id);
+        if let Some(conn) = &mut place.conn {
             conn.stop(stream.id, why);
         }
     }

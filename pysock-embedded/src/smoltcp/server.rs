@@ -13,8 +13,56 @@ use crate::{
     server::{OnEvent, Server},
 };
 
-/// Listens on sockets, one for each [place](Server::places) of a server, and serves whoever comes. The
-/// [module of the server](crate::server) has an example.
+/// Listens on sockets, one for each [place](Server::places) of a server, and serves whoever comes.
+///
+/// ```
+/// use pysock_embedded::{
+///     NoEntropy,
+///     proto::{Failure, Instant, Kind},
+///     server::{Event, Server},
+///     smoltcp::TcpServer,
+/// };
+/// use smoltcp::{
+///     iface::{Interface, SocketHandle, SocketSet},
+///     phy::Device,
+/// };
+///
+/// fn run<'m>(
+///     server: &mut Server<'m>,
+///     (interface, device): (&mut Interface, &mut impl Device),
+///     (sockets, listening): (&mut SocketSet<'_>, &[SocketHandle]),
+///     mut now: impl FnMut() -> Instant,
+///     mut wait: impl FnMut(Option<Instant>),
+/// ) -> Result<(), NoEntropy> {
+///     let Ok(test) = server.create_channel("test") else { return Ok(()) };
+///     let link = TcpServer::new(1234);
+///     loop {
+///         let at = smoltcp::time::Instant::from_millis(now().as_millis() as i64);
+///         interface.poll(at, device, sockets);
+///         let moved = link.turn(server, sockets, listening, now(), &mut |server, event| match event {
+///             Event::Message(message) if matches!(message.kind, Kind::Request(_)) => {
+///                 // If that fails, the client is told why.
+///                 let _ = server.reply(&message, b"21.5");
+///             }
+///             Event::Message(message) => {
+///                 let said = server.send(test, message.sender.id, b"Hello From Server");
+///                 if said == Err(Failure::Busy) {
+///                     // It does not take what it gets as fast as it asks for it.
+///                 }
+///             }
+///             Event::Joined { .. } => {
+///                 server.publish(test, b"somebody has come");
+///             }
+///             _ => {}
+///         })?;
+///         if !moved {
+///             let stack = interface.poll_at(at, sockets).map(|at| Instant::from_millis(at.total_millis() as u64));
+///             wait([stack, server.deadline()].into_iter().flatten().min());
+///         }
+/// #       return Ok(());
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct TcpServer {
     port: u16,
