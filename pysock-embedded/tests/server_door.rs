@@ -361,3 +361,37 @@ fn a_list_that_cannot_be_is_refused() {
     let mut memory = ServerMemory::<2, 258, 416, 1, 2, 2>::new();
     assert!(memory.server(setup).is_err());
 }
+
+#[test]
+fn who_does_not_take_its_answers_is_not_heard_and_nobody_else_notices() {
+    let mut lan = four();
+    echo(&mut lan);
+    let nobody = pysock_embedded::proto::PeerId(77);
+    let to = Address::Client(test(&mut lan, 0), nobody);
+    // It sends as long as it can, and takes nothing: each message is one more answer that waits for it.
+    let mut sent = 0;
+    for _ in 0..400 {
+        let now = lan.now;
+        let device = &mut lan.devices[0];
+        while device.client.send(to, b"x").is_ok() {
+            sent += 1;
+        }
+        device.client.flush();
+        let (_, bytes) = device.client.buffers();
+        let n = device.host.socket().send_slice(bytes).unwrap_or(0);
+        device.client.written(n);
+        device.poll_only(now);
+        device.is_deaf = true;
+        lan.round();
+        lan.now = lan.now.after_millis(1);
+    }
+    lan.devices[0].is_deaf = false;
+    for device in 1..4 {
+        assert!(is_served(&mut lan, device, "still quick", 1_000), "{:?}", lan.logs());
+    }
+    // As soon as it listens again, it gets every answer and is heard.
+    assert!(is_served(&mut lan, 0, "and now me", 20_000), "{:?}", lan.devices[0].log);
+    assert!(sent > 200, "{sent}");
+    assert_eq!(lan.count(0, "failed Failure(NoPeer)"), sent);
+    assert!(!lan.central.log.iter().any(|line| line.starts_with("left")));
+}

@@ -190,9 +190,10 @@ impl<'m> Client<'m> {
     /// Driver: the link has come to its end, or did not come about.
     pub fn lost(&mut self, now: Instant, on_event: &mut OnEvent<'_, 'm>) {
         self.now = now;
-        let Some(mut conn) = self.conn.take() else { return };
+        let Some(conn) = &mut self.conn else { return };
         let cut = conn.end_of_input();
-        drop(conn);
+        // Dropped where it is: moved away, it would leave a copy of its secrets behind.
+        self.conn = None;
         let why = match (self.ended.take(), cut) {
             (Some(why), _) => why,
             (None, Err(why)) => Ended::Failed(why),

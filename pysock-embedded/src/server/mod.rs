@@ -306,9 +306,10 @@ impl<'m> Server<'m> {
         if place.stage != Stage::Free {
             place.stage = Stage::Leaving(now);
         }
-        let Some(mut conn) = place.conn.take() else { return };
+        let Some(conn) = &mut place.conn else { return };
         let cut = conn.end_of_input();
-        drop(conn);
+        // Dropped where it is: moved away, it would leave a copy of its secrets behind.
+        place.conn = None;
         let why = match (place.ended.take(), cut) {
             (Some(why), _) => why,
             (None, Err(why)) => Ended::Failed(why),

@@ -186,8 +186,17 @@ pub(crate) struct Gadget {
     link: TcpClient,
     pub(crate) log: Vec<String>,
     pub(crate) program: Program,
+    /// Whether its stack runs, and its program does not.
+    pub(crate) is_deaf: bool,
     /// Whether it is switched on.
     pub(crate) is_on: bool,
+}
+
+impl Gadget {
+    /// The stack does its part, and the client nothing.
+    pub(crate) fn poll_only(&mut self, now: Instant) {
+        self.host.poll(now);
+    }
 }
 
 /// The server on its host.
@@ -301,7 +310,7 @@ impl Lan {
         let server = IpEndpoint::new(address(SERVER), PORT);
         let link = TcpClient::new(server, 50_000);
         let (log, program): (_, Program) = (Vec::new(), Box::new(|_, _| {}));
-        self.devices.push(Gadget { host, client, link, log, program, is_on: true });
+        self.devices.push(Gadget { host, client, link, log, program, is_deaf: false, is_on: true });
         self.devices.len() - 1
     }
 
@@ -354,7 +363,7 @@ impl Lan {
             program(server, &event);
         };
         moved |= link.turn(server, &mut host.sockets, &host.handles, now, &mut on_event).unwrap();
-        for device in self.devices.iter_mut().filter(|device| device.is_on) {
+        for device in self.devices.iter_mut().filter(|device| device.is_on && !device.is_deaf) {
             let Gadget { host, client, link, log, program, .. } = device;
             let mut on_event = |client: &mut Client<'static>, event: Event<'_>| {
                 log.push(heard(&event));
