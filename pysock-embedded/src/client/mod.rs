@@ -12,7 +12,7 @@
 //!   write buffers().1, written(n)                    is_over() and nothing to write: ────────┘
 //!   wait for the link or deadline()
 //! ```
-//! [`blocking`](crate::blocking), [`io_async`](crate::io_async) and [`smoltcp`](crate::smoltcp) are such drivers. All of them
+//! [`blocking`](crate::blocking), [`io_async`](crate::io_async) and, with the feature of that name, `smoltcp` are such drivers. All of them
 //! call the program's handler with one [`Event`] at a time and with the client itself, so that it can answer at once.
 
 mod channels;
@@ -197,9 +197,10 @@ impl<'m> Client<'m> {
     /// Driver: the link has come to its end, or did not come about.
     pub fn lost(&mut self, now: Instant, on_event: &mut OnEvent<'_, 'm>) {
         self.now = now;
-        let Some(mut conn) = self.conn.take() else { return };
+        let Some(conn) = &mut self.conn else { return };
         let cut = conn.end_of_input();
-        drop(conn);
+        // Dropped where it is: moved away, it would leave a copy of its secrets behind.
+        self.conn = None;
         let why = match (self.ended.take(), cut) {
             (Some(why), _) => why,
             (None, Err(why)) => Ended::Failed(why),
