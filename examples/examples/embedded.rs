@@ -23,8 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // All memory there is: on a board, put it into a `static`.
     let mut memory = Memory::<514, 1024, 4, 2>::new();
     let entropy = &mut System;
-    let mut client =
-        memory.client(Setup { name, identity: &identity, entropy, server, psk: None });
+    let mut client = memory.client(Setup { name, identity: &identity, entropy, server, psk: None });
     client.create_channel("test")?;
 
     let mut on_event = |client: &mut Client<'_>, event: Event<'_>| match event {
@@ -55,7 +54,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         match TcpStream::connect(&address) {
             Ok(socket) => {
-                blocking::listen(&mut client, &mut Module::new(socket)?, &mut clock, &mut on_event)?;
+                blocking::listen(
+                    &mut client,
+                    &mut Module::new(socket)?,
+                    &mut clock,
+                    &mut on_event,
+                )?;
             }
             Err(_) => client.unreachable(clock.now(), &mut on_event),
         }

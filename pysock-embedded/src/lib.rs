@@ -14,6 +14,7 @@
 //!
 //! - [`entropy`]: what a chip's random generator has to do.
 //! - [`keys`]: keys and pins in flash, safe against power loss; a damaged store refuses to start instead of starting anew.
+//! - [`server`]: a server for a few clients, on the microcontroller itself; `smoltcp::TcpServer` drives it over TCP.
 //!
 //! To come:
 //!
@@ -39,6 +40,7 @@ pub mod entropy;
 pub mod io_async;
 pub mod keys;
 mod link;
+pub mod server;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
 

@@ -54,3 +54,30 @@ pub(crate) fn step<'m>(
         _ => Step::Idle,
     })
 }
+
+/// The same for one place of a server. That its server is the one for all places makes it another function.
+#[cfg(feature = "smoltcp")]
+pub(crate) fn serve<'m>(
+    (server, at): (&mut crate::server::Server<'m>, usize),
+    link: &mut dyn Link,
+    now: Instant,
+    on_event: &mut crate::server::OnEvent<'_, 'm>,
+) -> Step {
+    let (space, _) = server.buffers(at);
+    // What came before the end counts.
+    let read = link.read(space);
+    let n = read.as_ref().map_or(0, |n| *n);
+    server.filled(at, n);
+    server.process(at, now, on_event);
+    let (_, bytes) = server.buffers(at);
+    let (due, written) = (bytes.len(), link.write(bytes));
+    let m = written.as_ref().map_or(0, |m| *m);
+    server.written(at, m);
+    let is_over = server.is_over(at) && m == due;
+    match (read, written) {
+        _ if is_over => Step::Over,
+        (Err(Cut), _) | (_, Err(Cut)) => Step::Over,
+        _ if n > 0 || m > 0 => Step::Moved,
+        _ => Step::Idle,
+    }
+}

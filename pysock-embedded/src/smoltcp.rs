@@ -1,4 +1,4 @@
-//! A client over a TCP socket of `smoltcp`, polled from a bare loop.
+//! A client over a TCP socket of `smoltcp`, polled from a bare loop; a server over several is [`TcpServer`].
 //!
 //! ```
 //! use pysock_embedded::{Client, Event, NoEntropy, proto::Instant, smoltcp::TcpClient};
@@ -35,6 +35,10 @@
 //!     }
 //! }
 //! ```
+
+mod server;
+
+pub use server::TcpServer;
 
 use smoltcp::{iface::Context, socket::tcp, wire::IpEndpoint};
 

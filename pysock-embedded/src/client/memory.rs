@@ -1,5 +1,7 @@
 //! The memory of a client, sized at one spot.
 
+use core::mem::MaybeUninit;
+
 use super::{Client, SENDERS, Setup, channels::Slot, requests::Requests, search::Search};
 use crate::proto::{
     Connection, MIN_RECORD, MIN_TRANSMIT, PeerInfo, RustCrypto,
@@ -28,7 +30,8 @@ use crate::proto::{
 pub struct Memory<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: usize> {
     rx: [u8; RX],
     tx: [u8; TX],
-    state: State,
+    /// Written when there is a client: until then it is zeros, and takes no flash.
+    state: MaybeUninit<State>,
     channels: heapless::Vec<Slot, CHANNELS>,
     sessions: Fixed<Peer, SESSIONS>,
     handshakes: Fixed<HalfOpen, SESSIONS>,
@@ -45,7 +48,7 @@ pub(super) struct State {
 }
 
 impl State {
-    const fn new() -> Self {
+    fn new() -> Self {
         State { conn: None, senders: heapless::Deque::new(), requests: Requests::new() }
     }
 }
@@ -79,7 +82,7 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
         Memory {
             rx: [0; RX],
             tx: [0; TX],
-            state: State::new(),
+            state: MaybeUninit::uninit(),
             channels: heapless::Vec::new(),
             sessions: Fixed::new(),
             handshakes: Fixed::new(),
@@ -89,8 +92,9 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
     }
 
     /// A client in this memory. What an earlier one has left there is given up.
+    // Apart, or what it moves into place would stay on the caller's stack, which is that of the main loop.
+    #[inline(never)]
     pub fn client<'m>(&'m mut self, setup: Setup<'m>) -> Client<'m> {
-        self.state = State::new();
         self.channels.clear();
         self.contacts.clear();
         self.searches.clear();
@@ -102,7 +106,7 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
         let parts = Parts {
             rx: &mut self.rx,
             tx: &mut self.tx,
-            state: &mut self.state,
+            state: self.state.write(State::new()),
             channels: self.channels.as_mut_view(),
             sessions,
             contacts: self.contacts.as_mut_view(),

@@ -12,7 +12,7 @@
 //!   write buffers().1, written(n)                    is_over() and nothing to write: ────────┘
 //!   wait for the link or deadline()
 //! ```
-//! [`blocking`](crate::blocking), [`io_async`](crate::io_async) and [`smoltcp`](crate::smoltcp) are such drivers. All of them
+//! [`blocking`](crate::blocking), [`io_async`](crate::io_async) and, with the feature of that name, `smoltcp` are such drivers. All of them
 //! call the program's handler with one [`Event`] at a time and with the client itself, so that it can answer at once.
 
 mod channels;
@@ -165,7 +165,8 @@ impl<'m> Client<'m> {
             suite: Suite::ChaChaPoly,
         };
         let by = now.after_millis(HANDSHAKE_MILLIS);
-        self.state.conn = Some(Connection::client(&setup, Ephemeral::new::<RustCrypto>(*random), by));
+        self.state.conn =
+            Some(Connection::client(&setup, Ephemeral::new::<RustCrypto>(*random), by));
         self.connection = self.connection.wrapping_add(1);
         self.clear();
         Ok(())
@@ -195,9 +196,10 @@ impl<'m> Client<'m> {
     /// Driver: the link has come to its end, or did not come about.
     pub fn lost(&mut self, now: Instant, on_event: &mut OnEvent<'_, 'm>) {
         self.now = now;
-        let Some(mut conn) = self.state.conn.take() else { return };
+        let Some(conn) = &mut self.state.conn else { return };
         let cut = conn.end_of_input();
-        drop(conn);
+        // Dropped where it is: moved away, it would leave a copy of its secrets behind.
+        self.state.conn = None;
         let why = match (self.ended.take(), cut) {
             (Some(why), _) => why,
             (None, Err(why)) => Ended::Failed(why),
@@ -207,10 +209,12 @@ impl<'m> Client<'m> {
         self.over(why, on_event);
     }
 
-    /// Driver: there is no way to the server at the moment.
+    /// Driver: there is no way to the server at the moment. Instead of [`begin`](Self::begin), or after it.
     pub fn unreachable(&mut self, now: Instant, on_event: &mut OnEvent<'_, 'm>) {
-        self.ended = Some(Ended::Unreachable);
-        self.lost(now, on_event);
+        self.now = now;
+        self.state.conn = None;
+        self.clear();
+        self.over(Ended::Unreachable, on_event);
     }
 
     /// When [`process`](Self::process) has to be called although nothing arrives, or another connection is to be made.
@@ -332,6 +336,18 @@ impl<'m> Client<'m> {
         let key = self.setup.identity.public();
         let spread = key.as_bytes().get(doublings as usize).copied().unwrap_or_default();
         pause.saturating_add(pause.saturating_mul(spread.into()) >> 9)
+    }
+}
+
+impl Drop for Client<'_> {
+    /// The memory outlives the client; its secrets do not.
+    fn drop(&mut self) {
+        self.state.conn = None;
+        // That ends the handshakes.
+        self.sessions.reconnected();
+        while let Some(key) = self.sessions.sessions().first().map(|peer| *peer.key()) {
+            self.sessions.forget(&key);
+        }
     }
 }
 

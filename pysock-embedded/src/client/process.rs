@@ -76,6 +76,8 @@ impl<'m> Client<'m> {
         }
     }
 
+    // Apart, or its events would take their room on the stack while the rest of the step runs.
+    #[inline(never)]
     fn receive(
         &mut self,
         rx: &mut RxBuf<&'m mut [u8]>,
