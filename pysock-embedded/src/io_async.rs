@@ -28,6 +28,13 @@
 //! client owns, or the clock, and what a read or write has done is noted before anything else is waited for. The halves
 //! have to keep their side of that: a read or write that is dropped before it is done has moved nothing. Those of
 //! `embassy-net` do.
+//!
+//! # The end
+//!
+//! When [`listen`] is done, the last words of the client have been written to the stream, but not flushed: close the socket,
+//! and flush it with a time limit, before it is dropped. Otherwise the server may hear of a cut instead of a farewell.
+//!
+//! `examples/mcu-embassy` is a whole firmware around this.
 
 use embassy_futures::select::{Either3, select3};
 use embedded_io_async::{Read, Write};
@@ -36,7 +43,6 @@ use crate::{
     client::{Client, OnEvent},
     clock::AsyncClock,
     entropy::NoEntropy,
-    proto::Instant,
 };
 
 /// Serves a client over a stream until the connection is over; the handler has heard why. Call [`Client::begin`] first.
@@ -65,7 +71,9 @@ pub async fn listen<'m>(
         let moved = select3(
             when(may_write, to_server.write(bytes)),
             when(may_read, from_server.read(space)),
-            clock.sleep_until(until.unwrap_or(Instant::from_millis(u64::MAX))),
+            // Without a deadline the clock is not asked: executors count finer than milliseconds, and the end of time would
+            // overflow there.
+            when(until.is_some(), clock.sleep_until(until.unwrap_or_default())),
         );
         match moved.await {
             Either3::First(Ok(n)) if n > 0 => client.written(n),

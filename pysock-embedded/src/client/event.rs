@@ -1,5 +1,7 @@
 //! What a client tells the program.
 
+use core::fmt;
+
 use serde::de::DeserializeOwned;
 
 use super::Channel;
@@ -198,4 +200,27 @@ pub enum Ended {
     Failed(Error),
     /// The server could not be reached.
     Unreachable,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Failure(why) => why.fmt(f),
+            Why::TimedOut => f.write_str("there was no reply in time"),
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Closed(why) => write!(f, "closed: {why}"),
+            Ended::Refused(why) => write!(f, "the server refuses this client: {why}"),
+            Ended::OtherKey(key) => {
+                write!(f, "the server has another key now, {key}: find out why before you trust it")
+            }
+            Ended::Failed(why) => why.fmt(f),
+            Ended::Unreachable => f.write_str("the server cannot be reached"),
+        }
+    }
 }
