@@ -1,4 +1,8 @@
-//! What the examples share.
+//! A computer in the place of a board: what a firmware gets from its chip, the examples get from here.
+
+mod flash;
+
+pub use flash::FileFlash;
 
 use std::{
     io::{ErrorKind, Read, Write},

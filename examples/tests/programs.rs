@@ -54,7 +54,7 @@ fn a_server_takes_at_most_twelve_lines() {
 fn the_readme_shows_the_examples_as_they_are() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = fs::read_to_string(readme).unwrap();
-    for name in ["server.rs", "client.rs"] {
+    for name in ["server.rs", "client.rs", "embedded.rs"] {
         let source = source(name);
         let shown = source.split_once("reason = \"it is what this program is for\")]\n\n").unwrap();
         assert!(readme.contains(shown.1), "the README does not show {name} as it is");
@@ -88,6 +88,34 @@ fn two_clients_talk_end_to_end() {
     ] {
         assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
     }
+}
+
+#[test]
+fn a_firmware_keeps_its_keys_and_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = Server::from_config(ServerConfig::new(new_secret_key().unwrap()));
+    let server = runtime.block_on(server.bind("127.0.0.1:0")).unwrap();
+    let mut test = server.create_channel("test").unwrap();
+    let start = || {
+        let mut firmware = program("embedded");
+        firmware.current_dir(&folder).arg(server.address().to_string()).stdout(Stdio::piped());
+        firmware.spawn().unwrap()
+    };
+    let mut keys = vec![];
+    for contact in ["first contact: true\n", ""] {
+        let firmware = start();
+        let message = runtime.block_on(test.listen()).unwrap();
+        assert_eq!(message.text().unwrap(), "21.5");
+        keys.push(*message.sender().key());
+        runtime.block_on(server.send("test", message.sender(), "Hello From Server")).unwrap();
+        let output = firmware.wait_with_output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let rest = "sent: Ok(())\nheard Ok(\"Hello From Server\")\n";
+        assert!(printed.starts_with(&format!("{contact}{rest}over: Closed(")), "{printed}");
+        assert!(output.status.success());
+    }
+    assert_eq!(keys[0], keys[1], "the key was made once");
 }
 
 #[test]

@@ -24,10 +24,7 @@
 //!         }
 //!         match connect() {
 //!             Some(mut socket) => blocking::listen(client, &mut socket, clock, &mut on_event)?,
-//!             None => {
-//!                 client.begin(clock.now())?;
-//!                 client.unreachable(clock.now(), &mut on_event);
-//!             }
+//!             None => client.unreachable(clock.now(), &mut on_event),
 //!         }
 //!     }
 //!     Ok(())

@@ -1,25 +1,79 @@
-//! pysock on microcontrollers.
+//! pysock on microcontrollers: a client, or a small server, without an operating system or a heap.
 //!
-//! The protocol itself is in [`proto`]: a state machine that needs no operating system, allocator, clock or random
-//! generator. A firmware can drive it directly today, from any source of bytes; [`proto::Connection`] shows the
-//! loop that does it. What a chip has to bring along:
+//! | | |
+//! |---|---|
+//! | [`Client`], in [`Memory`] sized at one spot | channels, requests, typed messages, large messages in parts, sessions end to end; comes back by itself |
+//! | [`blocking`], [`io_async`], `smoltcp` (a feature) | its drivers: over a stream of `embedded-io`, of `embedded-io-async`, over a TCP socket of smoltcp |
+//! | [`keys`] | identity, servers and peers in flash, safe against power loss; damaged is not empty |
+//! | [`Entropy`], [`Clock`], [`AsyncClock`] | what a chip has to bring along |
+//! | [`server`] | a server for a few clients on the microcontroller itself |
+//! | [`proto`] | the protocol below all that, for who wants to drive it alone |
 //!
-//! - two byte arrays: for receiving as long as the record limit it announces plus two bytes
-//!   ([`proto::Limits::SMALL`] announces 512), for sending at least [`proto::MIN_TRANSMIT`] bytes;
-//! - milliseconds since its reset, as a [`proto::Instant`];
-//! - 32 bytes of true randomness per connection, for a [`proto::Ephemeral`], which may be made ahead of time;
-//! - a long-term key of its own, behind [`proto::Identity`]: in memory, or inside a secure element.
+//! # A client
 //!
-//! This crate holds what lies between that and real hardware. So far:
+//! ```
+//! use pysock_embedded::{Address, Client, Event, Memory, Setup, proto::{Kind, peer::PeerEvent}};
+//! # use pysock_embedded::{Entropy, NoEntropy, proto::{Keypair, Name, PublicKey, RustCrypto, SecretKey}};
 //!
-//! - [`entropy`]: what a chip's random generator has to do.
-//! - [`keys`]: keys and pins in flash, safe against power loss; a damaged store refuses to start instead of starting anew.
-//! - [`server`]: a server for a few clients, on the microcontroller itself; `smoltcp::TcpServer` drives it over TCP.
+//! /// What the program does with an event, whatever drives the client.
+//! fn on_event(client: &mut Client<'_>, event: Event<'_>, owner: &PublicKey) {
+//!     match event {
+//!         // First contact: is it the right server? Dropping the decision says no.
+//!         Event::Verify(verify) => {
+//!             let _ = client.accept(verify);
+//!         }
+//!         Event::Channel { channel, result: Ok(()) } => {
+//!             let _ = client.send(channel, b"21.5");
+//!         }
+//!         Event::Message(message) => match (message.from, message.kind) {
+//!             // End to end: nobody on the way could read it, and its sender is certain.
+//!             (Address::Peer(_), Kind::Request(_)) => {
+//!                 let _ = client.reply(&message, b"done");
+//!             }
+//!             // Through the server, which says who sent it.
+//!             (_, Kind::Request(_)) => {
+//!                 let _ = client.reply(&message, b"celsius");
+//!             }
+//!             _ => {}
+//!         },
+//!         // Another client wants a session.
+//!         Event::Peer { event: PeerEvent::Greeting(greeting), .. } if greeting.key() == owner => {
+//!             let _ = client.answer(greeting);
+//!         }
+//!         Event::Peer { event: PeerEvent::Verify(verify), .. } if verify.key() == owner => {
+//!             let _ = client.accept_peer(verify);
+//!         }
+//!         _ => {}
+//!     }
+//! }
 //!
-//! To come:
+//! # struct Rng;
+//! # impl Entropy for Rng { fn fill(&mut self, _: &mut [u8; 32]) -> Result<(), NoEntropy> { Err(NoEntropy) } }
+//! # let (mut rng, key) = (Rng, Keypair::<RustCrypto>::new(SecretKey::from_bytes([1; 32])));
+//! // In a firmware a `static`, and key and name from `keys`.
+//! let mut memory = Memory::<514, 1024, 4, 2>::new();
+//! let mut client = memory.client(Setup {
+//!     name: Name::new("thermometer")?,
+//!     identity: &key,
+//!     entropy: &mut rng,
+//!     server: None,
+//!     psk: None,
+//! });
+//! let readings = client.create_channel("readings")?;
+//! // And now a driver: `blocking::listen`, `io_async::listen`, or `TcpClient::turn` in a bare loop.
+//! # let _ = (readings, on_event);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 //!
-//! - drivers over the traits of `embedded-io` and `embedded-io-async`, blocking and async, sharing one body;
-//! - a client over a TCP socket of `smoltcp`.
+//! # What holds
+//!
+//! - Nothing allocates, nothing panics at what comes from the network, and nothing waits but a driver: the work of one step is
+//!   bounded by the receive buffer.
+//! - A failure of the random generator is fatal, and [`NoEntropy`] says so everywhere.
+//! - Whatever ends a connection without proof is reported and tried again, later each time, and changes no pin. Only the server itself,
+//!   authenticated, can tell a client to stay away.
+//! - A decision that is dropped is a no.
+//!
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -67,7 +67,7 @@ impl Client<'_> {
 
     /// Asks for every channel that was not asked for on this connection.
     pub(super) fn open_channels(&mut self) {
-        let Some(conn) = self.conn.as_mut().filter(|conn| conn.is_open()) else { return };
+        let Some(conn) = self.state.conn.as_mut().filter(|conn| conn.is_open()) else { return };
         for slot in self.channels.iter_mut().filter(|slot| slot.state == State::Closed) {
             match conn.open_channel(&mut self.tx.lend(), &slot.name) {
                 Ok(id) => slot.state = State::Asked(id),

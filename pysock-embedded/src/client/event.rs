@@ -87,7 +87,9 @@ pub enum Event<'b> {
     Credit(Stream),
     /// What was turned away with [`SendError::Full`](crate::proto::SendError::Full) may be sent now.
     Room,
-    /// About the session with another client. Decisions in it are answered with
+    /// About the session with another client. Whom to trust is the program's: compare the key with what is pinned. A
+    /// [greeting](PeerEvent::Greeting) may be a replay, even one that is proven; a new key is pinned at
+    /// [`PeerEvent::Verify`] or [`PeerEvent::Open`], which prove that its owner is there. Decisions in it are answered with
     /// [`Client::answer`](super::Client::answer), [`Client::accept_peer`](super::Client::accept_peer) and their opposites.
     Peer {
         /// Which client; its name is what the server calls it.

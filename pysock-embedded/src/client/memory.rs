@@ -1,8 +1,10 @@
 //! The memory of a client, sized at one spot.
 
-use super::{Client, Setup, channels::Slot, search::Search};
+use core::mem::MaybeUninit;
+
+use super::{Client, SENDERS, Setup, channels::Slot, requests::Requests, search::Search};
 use crate::proto::{
-    MIN_RECORD, MIN_TRANSMIT, PeerInfo,
+    Connection, MIN_RECORD, MIN_TRANSMIT, PeerInfo, RustCrypto,
     peer::{HalfOpen, Peer},
     store::{Fixed, Store},
 };
@@ -28,6 +30,8 @@ use crate::proto::{
 pub struct Memory<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: usize> {
     rx: [u8; RX],
     tx: [u8; TX],
+    /// Written when there is a client: until then it is zeros, and takes no flash.
+    state: MaybeUninit<State>,
     channels: heapless::Vec<Slot, CHANNELS>,
     sessions: Fixed<Peer, SESSIONS>,
     handshakes: Fixed<HalfOpen, SESSIONS>,
@@ -35,10 +39,25 @@ pub struct Memory<const RX: usize, const TX: usize, const CHANNELS: usize, const
     searches: heapless::Vec<Search, SESSIONS>,
 }
 
+/// What has the same size in every client, and is better not on a stack.
+pub(super) struct State {
+    pub(super) conn: Option<Connection<RustCrypto>>,
+    /// Whom the last announcements of the server were about; the oldest goes first.
+    pub(super) senders: heapless::Deque<PeerInfo, SENDERS>,
+    pub(super) requests: Requests,
+}
+
+impl State {
+    fn new() -> Self {
+        State { conn: None, senders: heapless::Deque::new(), requests: Requests::new() }
+    }
+}
+
 /// What a client is lent of it.
 pub(super) struct Parts<'m> {
     pub(super) rx: &'m mut [u8],
     pub(super) tx: &'m mut [u8],
+    pub(super) state: &'m mut State,
     pub(super) channels: &'m mut heapless::VecView<Slot>,
     pub(super) sessions: super::Sessions<'m>,
     pub(super) contacts: &'m mut heapless::VecView<PeerInfo>,
@@ -63,6 +82,7 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
         Memory {
             rx: [0; RX],
             tx: [0; TX],
+            state: MaybeUninit::uninit(),
             channels: heapless::Vec::new(),
             sessions: Fixed::new(),
             handshakes: Fixed::new(),
@@ -72,6 +92,8 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
     }
 
     /// A client in this memory. What an earlier one has left there is given up.
+    // Apart, or what it moves into place would stay on the caller's stack, which is that of the main loop.
+    #[inline(never)]
     pub fn client<'m>(&'m mut self, setup: Setup<'m>) -> Client<'m> {
         self.channels.clear();
         self.contacts.clear();
@@ -84,6 +106,7 @@ impl<const RX: usize, const TX: usize, const CHANNELS: usize, const SESSIONS: us
         let parts = Parts {
             rx: &mut self.rx,
             tx: &mut self.tx,
+            state: self.state.write(State::new()),
             channels: self.channels.as_mut_view(),
             sessions,
             contacts: self.contacts.as_mut_view(),

@@ -35,7 +35,10 @@ pub use verbs::{LONGEST_VALUE, ValueError};
 
 use core::{fmt, mem};
 
-use self::{memory::Parts, requests::Requests, search::Search};
+use self::{
+    memory::{Parts, State},
+    search::Search,
+};
 use crate::{
     entropy::{NoEntropy, draw},
     proto::{
@@ -73,18 +76,15 @@ pub struct Client<'m> {
     limits: Limits,
     /// The server's key, once it is known.
     server: Option<PublicKey>,
-    conn: Option<Connection<RustCrypto>>,
+    state: &'m mut State,
     rx: RxBuf<&'m mut [u8]>,
     tx: TxBuf<&'m mut [u8]>,
     channels: &'m mut heapless::VecView<channels::Slot>,
     sessions: Sessions<'m>,
-    /// Whom the last announcements of the server were about; the oldest goes first.
-    senders: heapless::Deque<PeerInfo, SENDERS>,
     /// Whom there are sessions with, or were.
     contacts: &'m mut heapless::VecView<PeerInfo>,
     searches: &'m mut heapless::VecView<Search>,
     next_query: u16,
-    requests: Requests,
     /// The time of the last step.
     now: Instant,
     retry: Retry,
@@ -107,21 +107,19 @@ struct Retry {
 
 impl<'m> Client<'m> {
     fn new(parts: Parts<'m>, setup: Setup<'m>, limits: Limits) -> Self {
-        let Parts { rx, tx, channels, sessions, contacts, searches } = parts;
+        let Parts { rx, tx, state, channels, sessions, contacts, searches } = parts;
         Client {
             server: setup.server,
             setup,
             limits,
-            conn: None,
+            state,
             rx: RxBuf::new(rx),
             tx: TxBuf::new(tx),
             channels,
             sessions,
-            senders: heapless::Deque::new(),
             contacts,
             searches,
             next_query: 0,
-            requests: Requests::default(),
             now: Instant::default(),
             retry: Retry { at: Some(Instant::default()), failures: 0, diagnose: false },
             ended: None,
@@ -134,17 +132,17 @@ impl<'m> Client<'m> {
     /// When to [`begin`](Self::begin) another connection: `None` while there is one, and after a close or a refusal that
     /// says not to come back.
     pub fn connect_at(&self) -> Option<Instant> {
-        if self.conn.is_some() { None } else { self.retry.at }
+        if self.state.conn.is_some() { None } else { self.retry.at }
     }
 
     /// Whether a connection is under way, up, or to be written to its end.
     pub fn is_active(&self) -> bool {
-        self.conn.is_some()
+        self.state.conn.is_some()
     }
 
     /// Whether the server has admitted this client, so that something can be sent.
     pub fn is_connected(&self) -> bool {
-        self.conn.as_ref().is_some_and(Connection::is_open)
+        self.state.conn.as_ref().is_some_and(Connection::is_open)
     }
 
     /// Driver: a connection is about to be opened. Reaching the server and the handshake together have 30 seconds from now.
@@ -167,7 +165,8 @@ impl<'m> Client<'m> {
             suite: Suite::ChaChaPoly,
         };
         let by = now.after_millis(HANDSHAKE_MILLIS);
-        self.conn = Some(Connection::client(&setup, Ephemeral::new::<RustCrypto>(*random), by));
+        self.state.conn =
+            Some(Connection::client(&setup, Ephemeral::new::<RustCrypto>(*random), by));
         self.connection = self.connection.wrapping_add(1);
         self.clear();
         Ok(())
@@ -191,16 +190,16 @@ impl<'m> Client<'m> {
     /// Driver: whether the connection is over. What is still to write is a word of farewell; close the link after it, and
     /// say so with [`lost`](Self::lost).
     pub fn is_over(&self) -> bool {
-        self.conn.as_ref().is_some_and(Connection::is_over)
+        self.state.conn.as_ref().is_some_and(Connection::is_over)
     }
 
     /// Driver: the link has come to its end, or did not come about.
     pub fn lost(&mut self, now: Instant, on_event: &mut OnEvent<'_, 'm>) {
         self.now = now;
-        let Some(conn) = &mut self.conn else { return };
+        let Some(conn) = &mut self.state.conn else { return };
         let cut = conn.end_of_input();
         // Dropped where it is: moved away, it would leave a copy of its secrets behind.
-        self.conn = None;
+        self.state.conn = None;
         let why = match (self.ended.take(), cut) {
             (Some(why), _) => why,
             (None, Err(why)) => Ended::Failed(why),
@@ -210,18 +209,20 @@ impl<'m> Client<'m> {
         self.over(why, on_event);
     }
 
-    /// Driver: there is no way to the server at the moment.
+    /// Driver: there is no way to the server at the moment. Instead of [`begin`](Self::begin), or after it.
     pub fn unreachable(&mut self, now: Instant, on_event: &mut OnEvent<'_, 'm>) {
-        self.ended = Some(Ended::Unreachable);
-        self.lost(now, on_event);
+        self.now = now;
+        self.state.conn = None;
+        self.clear();
+        self.over(Ended::Unreachable, on_event);
     }
 
     /// When [`process`](Self::process) has to be called although nothing arrives, or another connection is to be made.
     pub fn deadline(&self) -> Option<Instant> {
-        let connection = self.conn.as_ref().and_then(Connection::deadline);
+        let connection = self.state.conn.as_ref().and_then(Connection::deadline);
         let of_sessions = self.sessions.deadline().filter(|_| self.is_connected());
         let farewell = self.farewell_by.filter(|_| !self.tx.is_empty());
-        [connection, of_sessions, farewell, self.connect_at(), self.requests.deadline()]
+        [connection, of_sessions, farewell, self.connect_at(), self.state.requests.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -244,7 +245,7 @@ impl<'m> Client<'m> {
     /// The decision came too late or is of another connection. Then this one is over.
     pub fn accept(&mut self, verify: proto::Verify) -> Result<(), proto::Error> {
         let key = *verify.key();
-        let accepted = self.conn.as_mut().ok_or(proto::Error::Ended)?.accept(verify);
+        let accepted = self.state.conn.as_mut().ok_or(proto::Error::Ended)?.accept(verify);
         match accepted {
             Ok(()) => self.server = Some(key),
             Err(why) => self.ends(Ended::Failed(why)),
@@ -257,7 +258,7 @@ impl<'m> Client<'m> {
         self.retry.at = None;
         // What sessions still have to say goes first: nothing follows a close.
         self.flush_sessions();
-        if let Some(conn) = &mut self.conn {
+        if let Some(conn) = &mut self.state.conn {
             conn.close(CloseReason::Done);
             if conn.is_over() {
                 self.ends(Ended::Closed(CloseReason::Done));
@@ -278,7 +279,7 @@ impl<'m> Client<'m> {
     fn open(
         &mut self,
     ) -> Result<(&mut Connection<RustCrypto>, &mut TxBuf<&'m mut [u8]>), SendError> {
-        let conn = self.conn.as_mut().ok_or(SendError::NotOpen)?;
+        let conn = self.state.conn.as_mut().ok_or(SendError::NotOpen)?;
         Ok((conn, &mut self.tx))
     }
 
@@ -295,7 +296,7 @@ impl<'m> Client<'m> {
         self.unwrite();
         (self.ended, self.farewell_by, self.turned_away) = (None, None, false);
         self.close_channels();
-        self.senders.clear();
+        self.state.senders.clear();
         self.searches.clear();
     }
 
@@ -335,6 +336,18 @@ impl<'m> Client<'m> {
         let key = self.setup.identity.public();
         let spread = key.as_bytes().get(doublings as usize).copied().unwrap_or_default();
         pause.saturating_add(pause.saturating_mul(spread.into()) >> 9)
+    }
+}
+
+impl Drop for Client<'_> {
+    /// The memory outlives the client; its secrets do not.
+    fn drop(&mut self) {
+        self.state.conn = None;
+        // That ends the handshakes.
+        self.sessions.reconnected();
+        while let Some(key) = self.sessions.sessions().first().map(|peer| *peer.key()) {
+            self.sessions.forget(&key);
+        }
     }
 }
 

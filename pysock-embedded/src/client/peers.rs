@@ -142,7 +142,7 @@ impl<'m> Client<'m> {
     }
 
     fn contact(&self, key: &PublicKey) -> Option<PeerInfo> {
-        let mut known = self.contacts.iter().chain(self.senders.iter().rev());
+        let mut known = self.contacts.iter().chain(self.state.senders.iter().rev());
         known.find(|known| known.key == *key).copied()
     }
 
@@ -243,7 +243,7 @@ impl<'m> Client<'m> {
                 return Ok(());
             }
             PeerEvent::Refused { kind: kind @ Kind::Request(_), .. }
-                if !self.requests.answered(kind, from) =>
+                if !self.state.requests.answered(kind, from) =>
             {
                 return Ok(());
             }
@@ -290,7 +290,7 @@ impl<'m> Client<'m> {
 
     /// A reply that nobody waits for.
     fn is_stale(&mut self, kind: Kind, from: Address) -> bool {
-        matches!(kind, Kind::Reply(_)) && !self.requests.answered(kind, from)
+        matches!(kind, Kind::Reply(_)) && !self.state.requests.answered(kind, from)
     }
 
     /// Nobody here hears this.

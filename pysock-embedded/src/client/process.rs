@@ -39,7 +39,7 @@ impl<'m> Client<'m> {
             self.open_channels();
             self.ask();
         }
-        self.requests.start(now);
+        self.state.requests.start(now);
         self.flush();
         self.part();
         Ok(())
@@ -49,7 +49,7 @@ impl<'m> Client<'m> {
     pub fn flush(&mut self) {
         let env = self.env();
         self.flush_sessions();
-        let Some(conn) = &mut self.conn else { return };
+        let Some(conn) = &mut self.state.conn else { return };
         if let Err(why) = conn.flush(&mut self.tx.lend(), &env) {
             // Its time is over: nobody takes what is left.
             self.unwrite();
@@ -60,7 +60,7 @@ impl<'m> Client<'m> {
     /// Seals what sessions owe.
     pub(super) fn flush_sessions(&mut self) {
         let env = self.env();
-        let Some(conn) = &mut self.conn else { return };
+        let Some(conn) = &mut self.state.conn else { return };
         // What finds no room stays due.
         let _ = conn.flush_peers(&mut self.tx.lend(), &mut self.sessions, &env);
     }
@@ -76,6 +76,8 @@ impl<'m> Client<'m> {
         }
     }
 
+    // Apart, or its events would take their room on the stack while the rest of the step runs.
+    #[inline(never)]
     fn receive(
         &mut self,
         rx: &mut RxBuf<&'m mut [u8]>,
@@ -84,7 +86,7 @@ impl<'m> Client<'m> {
         let env = self.env();
         let mut view = rx.lend();
         // A connection that is over has nothing more to say.
-        while let Some(conn) = self.conn.as_mut().filter(|conn| !conn.is_over()) {
+        while let Some(conn) = self.state.conn.as_mut().filter(|conn| !conn.is_over()) {
             match conn.receive(&mut view, &env) {
                 Ok(Some(event)) => self.hear(event, on_event)?,
                 Ok(None) => break,
@@ -112,7 +114,7 @@ impl<'m> Client<'m> {
             // It has the right key: what failed before was something else.
             proto::Event::Offered(_) => self.ends(Ended::Failed(proto::Error::Handshake)),
             proto::Event::Welcome { suites, .. } => {
-                let Some(server) = self.conn.as_ref().and_then(|conn| conn.remote()) else {
+                let Some(server) = self.state.conn.as_ref().and_then(|conn| conn.remote()) else {
                     return Ok(());
                 };
                 self.retry.failures = 0;
@@ -123,7 +125,7 @@ impl<'m> Client<'m> {
             proto::Event::Refused(why) => self.ends(Ended::Refused(why)),
             proto::Event::Closed(why) => {
                 self.ends(Ended::Closed(why));
-                if let Some(conn) = &mut self.conn {
+                if let Some(conn) = &mut self.state.conn {
                     conn.close(CloseReason::Done);
                 }
             }
@@ -138,7 +140,7 @@ impl<'m> Client<'m> {
                 let Some(from) = self.source(&envelope) else { return Ok(()) };
                 // A reply that nobody waits for any more, or never did, is none.
                 if matches!(envelope.kind, Kind::Reply(_))
-                    && !self.requests.answered(envelope.kind, from)
+                    && !self.state.requests.answered(envelope.kind, from)
                 {
                     return Ok(());
                 }
@@ -148,7 +150,7 @@ impl<'m> Client<'m> {
             proto::Event::Failed { envelope, failure } => {
                 let Some(to) = self.source(&envelope) else { return Ok(()) };
                 let kind = envelope.kind;
-                if matches!(kind, Kind::Request(_)) && !self.requests.answered(kind, to) {
+                if matches!(kind, Kind::Request(_)) && !self.state.requests.answered(kind, to) {
                     return Ok(());
                 }
                 on_event(self, Event::Failed { to, kind, why: Why::Failure(failure) });
@@ -171,7 +173,7 @@ impl<'m> Client<'m> {
             proto::Event::Begin { stream, envelope, length } => {
                 let Some(from) = self.source(&envelope) else { return };
                 if matches!(envelope.kind, Kind::Reply(_))
-                    && !self.requests.answered(envelope.kind, from)
+                    && !self.state.requests.answered(envelope.kind, from)
                 {
                     return self.stop(of(stream), proto::Failure::Cancelled);
                 }
@@ -179,7 +181,7 @@ impl<'m> Client<'m> {
             }
             proto::Event::Chunk { stream, bytes } => {
                 on_event(self, Event::Chunk { stream: of(stream), bytes });
-                if let Some(conn) = &mut self.conn {
+                if let Some(conn) = &mut self.state.conn {
                     conn.consumed(stream, bytes.len());
                 }
                 return;
@@ -217,18 +219,18 @@ impl<'m> Client<'m> {
 
     /// Whom the server has called so.
     pub(super) fn known(&self, id: PeerId) -> Option<PeerInfo> {
-        self.senders.iter().find(|peer| peer.id == id).copied()
+        self.state.senders.iter().find(|peer| peer.id == id).copied()
     }
 
     fn announced(&mut self, peer: PeerInfo) {
         // A number that is in the list already keeps its place, and the newest announcement counts.
-        match self.senders.iter_mut().find(|known| known.id == peer.id) {
+        match self.state.senders.iter_mut().find(|known| known.id == peer.id) {
             Some(known) => *known = peer,
             None => {
-                if self.senders.is_full() {
-                    self.senders.pop_front();
+                if self.state.senders.is_full() {
+                    self.state.senders.pop_front();
                 }
-                let _ = self.senders.push_back(peer);
+                let _ = self.state.senders.push_back(peer);
             }
         }
         self.sessions.named(&peer);

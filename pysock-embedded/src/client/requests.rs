@@ -17,13 +17,16 @@ struct Pending {
 }
 
 /// The requests that wait for their replies.
-#[derive(Default)]
 pub(super) struct Requests {
     pending: heapless::Vec<Pending, MAX_REQUESTS>,
     last: u32,
 }
 
 impl Requests {
+    pub(super) const fn new() -> Self {
+        Requests { pending: heapless::Vec::new(), last: 0 }
+    }
+
     /// When the first of them has waited long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.pending.iter().filter_map(|pending| pending.by).min()
@@ -99,9 +102,9 @@ impl<'m> Client<'m> {
         on_event: &mut OnEvent<'_, 'm>,
     ) {
         // Once for each: a handler that asks again at once is not heard in the same call.
-        for _ in 0..self.requests.pending.len() {
-            let Some(at) = self.requests.pending.iter().position(is_it) else { return };
-            let Pending { id, to, .. } = self.requests.pending.swap_remove(at);
+        for _ in 0..self.state.requests.pending.len() {
+            let Some(at) = self.state.requests.pending.iter().position(is_it) else { return };
+            let Pending { id, to, .. } = self.state.requests.pending.swap_remove(at);
             on_event(self, Event::Failed { to, kind: Kind::Request(id), why });
         }
     }

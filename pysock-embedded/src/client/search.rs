@@ -27,7 +27,7 @@ impl<'m> Client<'m> {
 
     /// Asks what has not been asked yet.
     pub(super) fn ask(&mut self) {
-        let Some(conn) = self.conn.as_mut().filter(|conn| conn.is_open()) else { return };
+        let Some(conn) = self.state.conn.as_mut().filter(|conn| conn.is_open()) else { return };
         for search in self.searches.iter_mut().filter(|search| search.query.is_none()) {
             let find = match search.target {
                 Target::Name(name) => Find::Name(name),

@@ -80,7 +80,7 @@ impl Client<'_> {
 
     /// Wants no more of a stream that is being received. No further event comes of it.
     pub fn stop(&mut self, stream: Stream, why: Failure) {
-        match (stream.peer, &mut self.conn) {
+        match (stream.peer, &mut self.state.conn) {
             (Some(key), _) => self.sessions.stop(&key, stream.id, why),
             (None, Some(conn)) if stream.connection == self.connection => conn.stop(stream.id, why),
             _ => {}

@@ -74,9 +74,9 @@ impl Client<'_> {
         bytes: &[u8],
         within: u64,
     ) -> Result<RequestId, SendError> {
-        let (to, id) = (to.into(), self.requests.next()?);
+        let (to, id) = (to.into(), self.state.requests.next()?);
         self.put(to, Kind::Request(id), bytes)?;
-        self.requests.sent(id, to, within);
+        self.state.requests.sent(id, to, within);
         Ok(id)
     }
 
@@ -175,7 +175,7 @@ impl Client<'_> {
         key: &PublicKey,
         say: impl FnOnce(&mut PeerTx<'_, '_, RustCrypto>) -> Result<T, SendError>,
     ) -> Result<T, SendError> {
-        let conn = self.conn.as_mut().ok_or(SendError::NotOpen)?;
+        let conn = self.state.conn.as_mut().ok_or(SendError::NotOpen)?;
         let said = say(&mut conn.to_peer(&mut self.tx.lend(), &mut self.sessions, key)?);
         self.noted(said)
     }
