@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Error, Message, Sender,
     link::{self, C, Destination, End, Filled, Handler, Link, Surroundings, Verdict},
+    outbox::Author,
     reply::Replier,
     transfer::Origin,
 };

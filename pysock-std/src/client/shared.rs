@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU16, Ordering},
     },
 };
@@ -22,7 +22,7 @@ use crate::{
     link::{Budget, C, Clock, Counters},
     listen::Sink,
     message::{Address, Source},
-    outbox::{Body, Outbox, Outgoing, Report},
+    outbox::{Author, Body, Outbox, Outgoing, Report},
     reply::{Asked, Outcome, Requests},
     state::StateFile,
 };
@@ -362,35 +362,11 @@ impl Shared {
         epoch: u64,
         body: Body,
     ) -> Outgoing {
-        let shared = Arc::downgrade(self);
-        let tell = move |envelope: Envelope, why| {
-            if let Some(shared) = shared.upgrade() {
-                shared.failed(envelope, why);
-            }
-        };
-        let report = Report::Program(Arc::new(tell), envelope);
+        let author: Weak<Self> = Arc::downgrade(self);
+        let report = Report::Program(author, envelope);
         Outgoing { envelope, from: None, body, epoch, report }
     }
 
-    /// Something that this client sent did not get through.
-    pub(super) fn failed(&self, envelope: Envelope, why: Failure) {
-        if why == Failure::NoPeer {
-            self.forget(envelope.party);
-        }
-        match envelope.kind {
-            Kind::Request(id) => {
-                let asked =
-                    Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
-                self.requests.settle(asked, Err(why));
-            }
-            Kind::Reply(_) => tracing::debug!(%why, "a reply did not get through"),
-            Kind::Message => {
-                let name = self.channel_name(envelope.channel);
-                tracing::info!(channel = ?name, to = ?envelope.party, %why, "a message did not get through");
-                self.note_failure(Undelivered { channel: name, to: envelope.party, why });
-            }
-        }
-    }
 
     pub(super) fn note_failure(&self, undelivered: Undelivered) {
         let mut failures = locked(&self.failures);
@@ -410,6 +386,28 @@ impl Shared {
         let asked = Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
         if !self.requests.settle(asked, outcome) {
             tracing::debug!(?envelope, "a reply to no request");
+        }
+    }
+}
+
+impl Author for Shared {
+    /// Something that this client sent did not get through.
+    fn failed(&self, envelope: Envelope, why: Failure) {
+        if why == Failure::NoPeer {
+            self.forget(envelope.party);
+        }
+        match envelope.kind {
+            Kind::Request(id) => {
+                let asked =
+                    Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
+                self.requests.settle(asked, Err(why));
+            }
+            Kind::Reply(_) => tracing::debug!(%why, "a reply did not get through"),
+            Kind::Message => {
+                let name = self.channel_name(envelope.channel);
+                tracing::info!(channel = ?name, to = ?envelope.party, %why, "a message did not get through");
+                self.note_failure(Undelivered { channel: name, to: envelope.party, why });
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use pysock_proto::{Failure, Kind, Party, SendError, StreamId};
+use pysock_proto::{Envelope, Failure, Kind, Party, SendError, StreamId};
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     sending::{Filled, TURN, Turn},
     ways::Out,
 };
-use crate::outbox::{Body, Outbox, Outgoing};
+use crate::outbox::{Batch, Body, Outbox, Outgoing};
 
 /// What one way out is sending.
 #[derive(Default)]
@@ -47,16 +47,20 @@ impl Messages {
 
     /// Takes some messages out of the queue, until one has to wait.
     pub(crate) fn queued(&mut self, out: &mut impl Out, outbox: &Outbox) -> Turn {
-        let mut moved = false;
+        if self.ready.is_empty() {
+            self.ready.extend(outbox.lock().pop(TURN));
+        }
+        let (mut moved, mut settled, mut filled) = (false, 0, Filled::All);
         for _ in 0..TURN {
-            let Some(item) = self.ready.pop_front().or_else(|| outbox.lock().pop()) else { break };
+            let Some(item) = self.ready.pop_front() else { break };
             let cost = item.cost();
             match self.attempt(item, out, outbox.epoch()) {
-                Attempt::Done => outbox.settle(cost),
+                Attempt::Done => settled += cost,
                 Attempt::Begun => {}
                 Attempt::Full(item) => {
                     self.ready.push_front(item);
-                    return Turn { moved, filled: Filled::Full };
+                    filled = Filled::Full;
+                    break;
                 }
                 Attempt::Later(item) => {
                     self.ready.push_front(item);
@@ -65,11 +69,15 @@ impl Messages {
             }
             moved = true;
         }
-        Turn { moved, filled: Filled::All }
+        // Once for all of them: it takes a lock, and may wake who waits for room.
+        if settled > 0 {
+            outbox.settle(settled);
+        }
+        Turn { moved, filled }
     }
 
     /// Sends one item, or says why not yet.
-    fn attempt(&mut self, item: Outgoing, out: &mut impl Out, epoch: u64) -> Attempt {
+    fn attempt(&mut self, mut item: Outgoing, out: &mut impl Out, epoch: u64) -> Attempt {
         // Peers have other numbers now, and an answer belongs to the connection of its question.
         let of_its_connection = matches!(item.envelope.party, Party::Peer(_))
             || matches!(item.envelope.kind, Kind::Reply(_))
@@ -88,7 +96,8 @@ impl Messages {
         {
             return not_now(item, error);
         }
-        let sent = match &item.body {
+        let sent = match &mut item.body {
+            Body::Batch(batch) => send_each(batch, &item.envelope, out),
             Body::Whole(bytes) if bytes.len() <= out.longest_message() => {
                 out.send(&item.envelope, bytes)
             }
@@ -110,7 +119,8 @@ impl Messages {
         let length = match &item.body {
             Body::Whole(bytes) => Some(bytes.len() as u64),
             Body::Parts(parts) => parts.length,
-            Body::Failed(_) => None,
+            // They are never begun.
+            Body::Batch(_) | Body::Failed(_) => None,
         };
         let stream = match out.begin(&item.envelope, length) {
             Ok(stream) => stream,
@@ -183,6 +193,19 @@ impl Messages {
             inner.queue.push_front(item);
         }
     }
+}
+
+/// Sends one after the other, until there is no room.
+fn send_each(
+    batch: &mut Batch,
+    envelope: &Envelope,
+    out: &mut impl Out,
+) -> Result<(), SendError> {
+    while let Some(bytes) = batch.next() {
+        out.send(envelope, bytes)?;
+        batch.sent();
+    }
+    Ok(())
 }
 
 fn not_now(item: Outgoing, error: SendError) -> Attempt {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use pysock_proto::{Envelope, Failure, PeerId, PeerInfo};
+use pysock_proto::{Envelope, Failure, Kind, PeerId, PeerInfo};
 
 use super::Outbox;
 use crate::{relay::Sealed, transfer::Parts};
@@ -11,7 +11,50 @@ use crate::{relay::Sealed, transfer::Parts};
 /// What every queued item costs beyond its data, in bytes: its own size, roughly.
 pub(super) const OVERHEAD: usize = 128;
 
-/// A message on its way out.
+/// The longest message that shares a queue's item with others, in bytes: it fits every receiver's record, and costs less
+/// than an item of its own.
+const SMALL: usize = 192;
+/// An item takes in no more once it has so many bytes.
+const BATCH: usize = 16 * 1024;
+
+/// Small messages, one after the other, each behind its length.
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    /// Those before were sent.
+    at: usize,
+    left: usize,
+}
+
+impl Batch {
+    fn of(first: &[u8], second: &[u8]) -> Self {
+        let mut batch = Batch { bytes: Vec::with_capacity(1024), at: 0, left: 0 };
+        batch.push(first);
+        batch.push(second);
+        batch
+    }
+
+    fn push(&mut self, message: &[u8]) {
+        // `SMALL` fits a byte.
+        self.bytes.push(message.len() as u8);
+        self.bytes.extend_from_slice(message);
+        self.left += 1;
+    }
+
+    /// The next that was not sent.
+    pub(crate) fn next(&self) -> Option<&[u8]> {
+        let (len, rest) = self.bytes.get(self.at..)?.split_first()?;
+        rest.get(..usize::from(*len))
+    }
+
+    /// That one was sent.
+    pub(crate) fn sent(&mut self) {
+        let len = self.next().map_or(0, <[u8]>::len);
+        self.at += 1 + len;
+        self.left -= 1;
+    }
+}
+
+/// A message on its way out, or several small ones to the same place.
 pub(crate) struct Outgoing {
     pub(crate) envelope: Envelope,
     /// Who it is from, if it is not this side itself: announced to the receiver if need be.
@@ -22,39 +65,71 @@ pub(crate) struct Outgoing {
     pub(crate) report: Report,
 }
 
+/// Who has written messages, and hears of those that did not get through.
+pub(crate) trait Author: Send + Sync {
+    fn failed(&self, envelope: Envelope, why: Failure);
+}
+
 /// Who is told when a message does not get through.
 pub(crate) enum Report {
     Nobody,
+    /// Whoever reads the log.
+    Log(Envelope),
     /// The client that sent it through this server, which knows it by this envelope.
     Relay(Weak<Outbox>, Envelope),
     /// The client that sent a sealed unit through this server, for this peer.
     Sealer(Weak<Outbox>, PeerId),
     /// The program on this side.
-    Program(Arc<dyn Fn(Envelope, Failure) + Send + Sync>, Envelope),
+    Program(Weak<dyn Author>, Envelope),
+    /// Whoever has sent it to another client, end to end.
+    Session(Arc<dyn Fn(Envelope, Failure) + Send + Sync>, Envelope),
 }
 
 impl Report {
-    pub(crate) fn tell(self, why: Failure) {
+    pub(crate) fn tell(&self, why: Failure) {
         match self {
             Report::Nobody => {}
+            Report::Log(envelope) => {
+                tracing::info!(?envelope, %why, "a message did not get through");
+            }
             Report::Relay(outbox, envelope) => {
                 if let Some(outbox) = outbox.upgrade() {
                     // A sender that does not even read failures misses them.
-                    let _ = outbox.try_push(Outgoing::failed(envelope, why));
+                    let _ = outbox.try_push(Outgoing::failed(*envelope, why));
                 }
             }
             Report::Sealer(outbox, peer) => {
                 if let Some(outbox) = outbox.upgrade() {
-                    outbox.relay_failed(peer, why);
+                    outbox.relay_failed(*peer, why);
                 }
             }
-            Report::Program(tell, envelope) => tell(envelope, why),
+            Report::Program(author, envelope) => {
+                if let Some(author) = author.upgrade() {
+                    author.failed(*envelope, why);
+                }
+            }
+            Report::Session(tell, envelope) => tell(*envelope, why),
+        }
+    }
+
+    /// Whether both say the same to the same.
+    fn is_same(&self, other: &Report) -> bool {
+        match (self, other) {
+            (Report::Nobody, Report::Nobody) => true,
+            (Report::Log(a), Report::Log(b)) => a == b,
+            (Report::Relay(to, a), Report::Relay(other, b)) => a == b && Weak::ptr_eq(to, other),
+            (Report::Program(to, a), Report::Program(other, b)) => {
+                a == b && Weak::ptr_eq(to, other)
+            }
+            _ => false,
         }
     }
 }
 
 pub(crate) enum Body {
     Whole(Bytes),
+    /// Several small ones, one after the other.
+    Batch(Batch),
     Failed(Failure),
     Parts(Parts),
 }
@@ -63,6 +138,7 @@ impl Outgoing {
     pub(crate) fn cost(&self) -> usize {
         match &self.body {
             Body::Whole(bytes) => bytes.len().saturating_add(OVERHEAD),
+            Body::Batch(batch) => batch.bytes.len().saturating_add(OVERHEAD),
             Body::Failed(_) | Body::Parts(_) => OVERHEAD,
         }
     }
@@ -73,9 +149,46 @@ impl Outgoing {
         Outgoing { envelope, from: None, body, epoch: 0, report }
     }
 
+    /// How many messages it is.
+    pub(super) fn count(&self) -> usize {
+        match &self.body {
+            Body::Batch(batch) => batch.left,
+            _ => 1,
+        }
+    }
+
+    /// Takes `next` in, if both are small messages of one sender to the same place; gives it back otherwise.
+    pub(super) fn join(&mut self, next: Outgoing) -> Result<(), Outgoing> {
+        let Body::Whole(bytes) = &next.body else { return Err(next) };
+        let same_from = match (&self.from, &next.from) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        let joins = self.envelope == next.envelope
+            && next.envelope.kind == Kind::Message
+            && bytes.len() <= SMALL
+            && same_from
+            && self.epoch == next.epoch
+            && self.report.is_same(&next.report);
+        if !joins {
+            return Err(next);
+        }
+        match &mut self.body {
+            Body::Batch(batch) if batch.bytes.len() < BATCH => batch.push(bytes),
+            Body::Whole(first) if first.len() <= SMALL => {
+                self.body = Body::Batch(Batch::of(first, bytes));
+            }
+            _ => return Err(next),
+        }
+        Ok(())
+    }
+
     /// Tells whoever cares that it did not get through.
     pub(crate) fn fail(self, why: Failure) {
-        self.report.tell(why);
+        for _ in 0..self.count() {
+            self.report.tell(why);
+        }
         if let Body::Parts(parts) = self.body {
             parts.refuse(why);
         }
@@ -105,6 +218,14 @@ impl Item {
         match self {
             Item::Message(message) => message.cost(),
             Item::Record(record) => record_cost(record),
+        }
+    }
+
+    /// How many messages, or records, it is.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Item::Message(message) => message.count(),
+            Item::Record(_) => 1,
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use item::{Body, Item, Outgoing, Report, record_cost};
+pub(crate) use item::{Author, Batch, Body, Item, Outgoing, Report, record_cost};
 
 use crate::{
     config::{Queue, WhenFull},
@@ -71,10 +71,27 @@ pub(crate) struct Gone;
 
 impl Inner {
     fn push(&mut self, item: Item) {
-        self.bytes = self.bytes.saturating_add(item.cost());
         match item {
-            Item::Message(message) => self.queue.push_back(message),
-            Item::Record(record) => self.records.push_back(record),
+            Item::Message(message) => {
+                let mut cost = message.cost();
+                let alone = match self.queue.back_mut() {
+                    Some(last) => {
+                        let before = last.cost();
+                        let alone = last.join(message).err();
+                        if alone.is_none() {
+                            cost = last.cost().saturating_sub(before);
+                        }
+                        alone
+                    }
+                    None => Some(message),
+                };
+                self.queue.extend(alone);
+                self.bytes = self.bytes.saturating_add(cost);
+            }
+            Item::Record(record) => {
+                self.bytes = self.bytes.saturating_add(record_cost(&record));
+                self.records.push_back(record);
+            }
         }
     }
 
@@ -98,9 +115,10 @@ impl Inner {
         Some(oldest)
     }
 
-    /// Takes the next message out; [`Outbox::settle`] gives its room back.
-    pub(crate) fn pop(&mut self) -> Option<Outgoing> {
-        self.queue.pop_front()
+    /// Takes the next messages out, so many at most; [`Outbox::settle`] gives their room back.
+    pub(crate) fn pop(&mut self, most: usize) -> impl Iterator<Item = Outgoing> {
+        let n = self.queue.len().min(most);
+        self.queue.drain(..n)
     }
 }
 
@@ -220,8 +238,8 @@ impl Outbox {
             let Some(oldest) = inner.evict(&item) else {
                 // What has the room is being sent already: the new one is the one to go.
                 drop(inner);
-                self.dropped.fetch_add(evicted.len() as u64 + 1, Ordering::Relaxed);
                 evicted.push(item);
+                self.dropped.fetch_add(count(&evicted), Ordering::Relaxed);
                 for item in evicted {
                     item.fail(Failure::Busy);
                 }
@@ -231,7 +249,7 @@ impl Outbox {
         }
         inner.push(item);
         drop(inner);
-        self.dropped.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        self.dropped.fetch_add(count(&evicted), Ordering::Relaxed);
         for oldest in evicted {
             oldest.fail(Failure::Busy);
         }
@@ -363,6 +381,11 @@ impl Outbox {
         }
         self.room.notify_waiters();
     }
+}
+
+/// How many messages and records these are.
+fn count(items: &[Item]) -> u64 {
+    items.iter().map(Item::count).sum::<usize>() as u64
 }
 
 #[cfg(test)]

@@ -312,7 +312,7 @@ impl Shared {
         };
         let envelope =
             Envelope { channel: pysock_proto::ChannelId(channel), party: Party::Server, kind };
-        let report = Report::Program(Arc::new(tell), envelope);
+        let report = Report::Session(Arc::new(tell), envelope);
         Outgoing { envelope, from: None, body, epoch: entry.outbox.epoch(), report }
     }
 
