@@ -20,14 +20,16 @@ const OVERHEAD: usize = 256;
 
 /// The connection's end of a channel's queue.
 #[derive(Clone)]
-pub(crate) struct Sink {
+pub(crate) struct Sink(Arc<Inner>);
+
+struct Inner {
     waiting: Waiting,
     room: Arc<Semaphore>,
     capacity: u32,
-    held: Held,
+    /// What found no room yet, with its cost, in order.
+    held: Mutex<VecDeque<(u32, Item)>>,
 }
 
-#[derive(Clone)]
 enum Waiting {
     /// Messages are delivered whole.
     Whole(mpsc::UnboundedSender<Message>),
@@ -66,7 +68,7 @@ fn sink(waiting: Waiting, capacity: usize) -> Sink {
     let capacity = u32::try_from(capacity).unwrap_or(u32::MAX).max(1);
     // A semaphore of tokio takes less than a usize holds, and a queue far less than that.
     let room = Arc::new(Semaphore::new((capacity as usize).min(Semaphore::MAX_PERMITS)));
-    Sink { waiting, room, capacity, held: Held::default() }
+    Sink(Arc::new(Inner { waiting, room, capacity, held: Mutex::default() }))
 }
 
 /// A queue in which messages of at most `capacity` bytes together wait.
@@ -101,13 +103,10 @@ enum Item {
     Group(GroupNews),
 }
 
-/// What found no room yet, with its cost, in order.
-type Held = Arc<Mutex<VecDeque<(u32, Item)>>>;
-
 impl Sink {
     /// Whether nobody can listen any more.
     pub(crate) fn is_closed(&self) -> bool {
-        match &self.waiting {
+        match &self.0.waiting {
             Waiting::Whole(queue) => queue.is_closed(),
             Waiting::Prefixes(queue) => queue.is_closed(),
             Waiting::Reports(queue) => queue.is_closed(),
@@ -117,7 +116,7 @@ impl Sink {
 
     /// Delivers news of another client to a listener that takes them.
     pub(crate) fn report(&self, news: PeerNews) -> Verdict {
-        match &self.waiting {
+        match &self.0.waiting {
             Waiting::Reports(_) => self.enqueue(0, Item::Report(news)),
             _ => Verdict::Go,
         }
@@ -125,8 +124,8 @@ impl Sink {
 
     /// Delivers news to a listener that takes them, if there is room at once.
     pub(crate) fn mention(&self, news: PeerNews) {
-        if let Waiting::Reports(queue) = &self.waiting
-            && let Ok(share) = self.room.clone().try_acquire_many_owned(OVERHEAD as u32)
+        if let Waiting::Reports(queue) = &self.0.waiting
+            && let Ok(share) = self.0.room.clone().try_acquire_many_owned(OVERHEAD as u32)
         {
             let _ = queue.send((news, Some(share)));
         }
@@ -142,10 +141,10 @@ impl Sink {
 
     /// Queues an item behind everything that came before it.
     fn enqueue(&self, bytes: usize, item: Item) -> Verdict {
-        let cost = bytes.saturating_add(OVERHEAD).min(self.capacity as usize) as u32;
+        let cost = bytes.saturating_add(OVERHEAD).min(self.0.capacity as usize) as u32;
         let mut held = self.held();
         if held.is_empty()
-            && let Ok(share) = self.room.clone().try_acquire_many_owned(cost)
+            && let Ok(share) = self.0.room.clone().try_acquire_many_owned(cost)
         {
             self.send(item, share);
             return Verdict::Go;
@@ -159,12 +158,12 @@ impl Sink {
     /// Queues what is held as there is room. Whoever waits does it for all.
     async fn release(&self) {
         // Half of the queue has to be free before reading goes on, or every single message would wake us.
-        let mut spare = self.capacity / 2;
+        let mut spare = self.0.capacity / 2;
         loop {
             let Some(cost) = self.held().front().map(|(cost, _)| *cost) else { return };
-            let want = cost.saturating_add(spare).min(self.capacity);
+            let want = cost.saturating_add(spare).min(self.0.capacity);
             let share = tokio::select! {
-                share = self.room.clone().acquire_many_owned(want) => share.ok(),
+                share = self.0.room.clone().acquire_many_owned(want) => share.ok(),
                 () = self.closed() => None,
             };
             let mut held = self.held();
@@ -185,13 +184,13 @@ impl Sink {
     }
 
     fn held(&self) -> MutexGuard<'_, VecDeque<(u32, Item)>> {
-        self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Hands an item to the program with its share of the room, which it holds until it is dropped.
     fn send(&self, item: Item, share: OwnedSemaphorePermit) {
         // Without a listener it is dropped, and a request is answered with a failure.
-        match (&self.waiting, item) {
+        match (&self.0.waiting, item) {
             (Waiting::Whole(queue), Item::Message(mut message)) => {
                 message.share = Some(share);
                 let _ = queue.send(message);
@@ -215,7 +214,7 @@ impl Sink {
     }
 
     async fn closed(&self) {
-        match &self.waiting {
+        match &self.0.waiting {
             Waiting::Whole(queue) => queue.closed().await,
             Waiting::Prefixes(queue) => queue.closed().await,
             Waiting::Reports(queue) => queue.closed().await,
@@ -226,7 +225,7 @@ impl Sink {
     /// Delivers a message, or says that reading has to wait until there is room.
     pub(crate) fn deliver(&self, message: Message) -> Verdict {
         let bytes = message.data.len();
-        match &self.waiting {
+        match &self.0.waiting {
             Waiting::Whole(_) | Waiting::Reports(_) => self.enqueue(bytes, Item::Message(message)),
             // What is said in a group comes with more: see `group`.
             Waiting::Group(_) => Verdict::Go,
@@ -251,7 +250,7 @@ impl Sink {
         origin: Origin,
         limit: usize,
     ) -> (Destination, Verdict) {
-        let Waiting::Prefixes(queue) = &self.waiting else {
+        let Waiting::Prefixes(queue) = &self.0.waiting else {
             return (Destination::Collect { limit }, Verdict::Go);
         };
         let mut ends = transfer::parts(length, Some(origin), [None]);

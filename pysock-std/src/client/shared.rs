@@ -367,7 +367,6 @@ impl Shared {
         Outgoing { envelope, from: None, body, epoch, report }
     }
 
-
     pub(super) fn note_failure(&self, undelivered: Undelivered) {
         let mut failures = locked(&self.failures);
         if failures.len() >= FAILURES {

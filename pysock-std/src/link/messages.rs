@@ -196,11 +196,7 @@ impl Messages {
 }
 
 /// Sends one after the other, until there is no room.
-fn send_each(
-    batch: &mut Batch,
-    envelope: &Envelope,
-    out: &mut impl Out,
-) -> Result<(), SendError> {
+fn send_each(batch: &mut Batch, envelope: &Envelope, out: &mut impl Out) -> Result<(), SendError> {
     while let Some(bytes) = batch.next() {
         out.send(envelope, bytes)?;
         batch.sent();

@@ -279,7 +279,12 @@ impl Outbox {
 
     /// Queues, waiting for room as the policy says.
     pub(crate) async fn push(&self, item: impl Into<Item>) -> Result<(), Gone> {
-        let mut item = Some(item.into());
+        // Nearly always there is room, and to look out for more costs as much as everything else here.
+        let mut item = match self.try_push(item) {
+            Ok(()) => return Ok(()),
+            Err(None) => return Err(Gone),
+            Err(back) => back,
+        };
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
