@@ -11,7 +11,7 @@ use crate::{
     message::{Party, Unit},
     noise::CipherState,
     record::{self, CONTROL_ROOM, Sealer},
-    stream::{Progress, Streams},
+    stream::Streams,
     time::Instant,
     wire::frame::{self, Frame, HEADER, types},
 };
@@ -305,23 +305,6 @@ impl Open {
         Ok(Event::Relay { peer, unit, bytes })
     }
 
-    fn streamed<'b>(
-        &mut self,
-        frame: Frame<'b>,
-        ours: &Limits,
-    ) -> Result<Option<Event<'b>>, FrameError> {
-        Ok(self.streams.act(frame, ours)?.map(|progress| match progress {
-            Progress::Begin { stream, envelope, length } => {
-                Event::Begin { stream, envelope, length }
-            }
-            Progress::Chunk { stream, bytes } => Event::Chunk { stream, bytes },
-            Progress::End(stream) => Event::End(stream),
-            Progress::Aborted { stream, failure } => Event::Aborted { stream, failure },
-            Progress::Stopped { stream, failure } => Event::Stopped { stream, failure },
-            Progress::Credit(stream) => Event::Credit(stream),
-        }))
-    }
-
     /// The rules of the open state: whether a frame may come now, what it changes, and what the caller hears of it.
     #[inline(never)] // The same: 0.2 KiB.
     fn act<'b>(
@@ -335,6 +318,9 @@ impl Open {
         let is_admission = matches!(frame, Frame::Welcome { .. } | Frame::Refused(_));
         if is_admission == self.admitted {
             return Err(FrameError::Admission);
+        }
+        if !self.streams.act(&frame, ours)? {
+            return Ok(None);
         }
         Ok(Some(match frame {
             Frame::Welcome { id: 0 | u32::MAX, .. } => return Err(FrameError::Body),
@@ -354,7 +340,7 @@ impl Open {
                 self.owed.pong = Some(echo);
                 return Ok(None);
             }
-            Frame::Pong | Frame::Skipped => return Ok(None),
+            Frame::Pong | Frame::Done(_) | Frame::Skipped => return Ok(None),
             Frame::Opened { id, result } => {
                 self.answered()?;
                 Event::Opened { id, result }
@@ -376,16 +362,15 @@ impl Open {
                 self.only_from_server()?;
                 Event::RelayFailed { peer, failure }
             }
-            Frame::Begin { envelope, .. } => {
+            Frame::Begin { stream, envelope, length } => {
                 self.check_party(envelope.party)?;
-                return self.streamed(frame, ours);
+                Event::Begin { stream, envelope, length }
             }
-            Frame::Chunk { .. }
-            | Frame::End(_)
-            | Frame::Abort { .. }
-            | Frame::Stop { .. }
-            | Frame::Credit { .. }
-            | Frame::Done(_) => return self.streamed(frame, ours),
+            Frame::Chunk { stream, bytes } => Event::Chunk { stream, bytes },
+            Frame::End(stream) => Event::End(stream),
+            Frame::Abort { stream, failure } => Event::Aborted { stream, failure },
+            Frame::Stop { stream, failure } => Event::Stopped { stream, failure },
+            Frame::Credit { stream, .. } => Event::Credit(stream),
         }))
     }
 }

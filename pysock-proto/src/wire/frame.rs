@@ -112,6 +112,18 @@ pub(crate) enum Frame<'b> {
     Skipped,
 }
 
+impl Frame<'_> {
+    /// Which message it is, or belongs to, if it says so itself.
+    pub(crate) fn envelope(&self) -> Option<&Envelope> {
+        match self {
+            Frame::Message { envelope, .. }
+            | Frame::Failed { envelope, .. }
+            | Frame::Begin { envelope, .. } => Some(envelope),
+            _ => None,
+        }
+    }
+}
+
 /// Type byte and header of a message.
 pub(crate) fn message_header(envelope: &Envelope) -> (u8, Writer<ENVELOPE_MAX>) {
     let mut out = Writer::new();
