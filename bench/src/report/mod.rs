@@ -1,0 +1,5 @@
+//! What was measured, for people.
+
+mod text;
+
+pub(crate) use text::text;
