@@ -117,8 +117,9 @@ fn measure(
         print!("{}", report::text(&measured));
         all.push(measured);
     }
+    print!("{}", report::goals(&all));
     if record {
-        return Err(io::Error::other("nothing is recorded yet"));
+        report::record(&all, &plan)?;
     }
     Ok(())
 }
