@@ -8,6 +8,7 @@ mod expert;
 mod meter;
 mod outcome;
 mod peer;
+mod product;
 mod pysock;
 mod report;
 mod roles;

@@ -12,7 +12,7 @@ use crate::{
     meter,
     outcome::{Outcome, Stopwatch},
     peer::Peer,
-    pysock,
+    product, pysock,
     work::{Row, Work, find},
 };
 
@@ -130,7 +130,8 @@ pub(crate) fn client(side: &Side) -> io::Result<()> {
     let outcome = runtime(peer)?.block_on(async {
         match peer {
             peer if peer.is_pysock() => pysock::client(peer, &job).await,
-            peer => expert::client(peer, &files, &job).await,
+            peer if peer.is_expert() => expert::client(peer, &files, &job).await,
+            peer => product::client(peer, &files, &job).await,
         }
     })?;
     say(&outcome.line())

@@ -20,11 +20,6 @@ impl Inbox {
         Inbox { bytes: Vec::new(), start: 0, end: 0 }
     }
 
-    /// Whether it has no memory yet.
-    pub(super) fn is_new(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// The next whole frame: its payload.
     pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         let Some(range) = self.frame(self.start)? else { return Ok(None) };

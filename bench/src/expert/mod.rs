@@ -13,7 +13,7 @@ mod wire;
 
 pub(crate) use client::run as client;
 pub(crate) use server::run as server;
-pub(crate) use tls::Files;
+pub(crate) use tls::{Files, connector as tls_connector, name as server_name};
 
 /// What a connection is there for: its first message.
 mod role {

@@ -94,12 +94,14 @@ impl Noise {
         Ok(Noise { socket, state, each, raw, start: 0, end: 0, sealed })
     }
 
-    /// Gives memory back that nothing is in.
-    pub(super) fn rest(&mut self) {
+    /// Gives memory back until something arrives.
+    pub(super) async fn rest(&mut self) -> io::Result<()> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             (self.raw, self.sealed) = (Vec::new(), Vec::new());
+            self.socket.readable().await?;
         }
+        Ok(())
     }
 
     /// Opens every record that is there.

@@ -59,9 +59,11 @@ async fn serve(kind: &Kind, socket: TcpStream, receivers: Receivers) -> io::Resu
     let mut welcome = Vec::new();
     frame::push(&mut welcome, b"welcome");
     wire.write(&welcome).await?;
-    wire.rest();
-    // Nothing is left in it: clients wait for the welcome.
-    let inbox = Inbox::new();
+    // Nothing is left in the first one: clients wait for the welcome.
+    inbox = Inbox::new();
+    if is != Some(role::RECEIVE) {
+        wire.rest().await?;
+    }
     match is {
         Some(role::ECHO) => echo(wire, inbox).await,
         Some(role::COUNT) => count(wire, inbox).await,

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     rustls::{
@@ -29,6 +29,7 @@ impl Files {
     /// Makes an authority and a certificate for either side, `server.pem` and `client.pem` with their keys.
     pub(crate) fn create(&self) -> io::Result<()> {
         let mut params = CertificateParams::new(Vec::new()).map_err(io::Error::other)?;
+        params.distinguished_name.push(DnType::CommonName, "authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let root = params.self_signed(&key).map_err(io::Error::other)?;
@@ -36,7 +37,9 @@ impl Files {
         let issuer = Issuer::new(params, key);
         for side in ["server", "client"] {
             let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-            let params = CertificateParams::new(names).map_err(io::Error::other)?;
+            let mut params = CertificateParams::new(names).map_err(io::Error::other)?;
+            // A name of its own, or OpenSSL takes it for self-signed.
+            params.distinguished_name.push(DnType::CommonName, side);
             let key = KeyPair::generate().map_err(io::Error::other)?;
             let cert = params.signed_by(&key, &issuer).map_err(io::Error::other)?;
             fs::write(self.path(&format!("{side}.pem")), cert.pem())?;
@@ -90,7 +93,8 @@ pub(super) fn acceptor(files: &Files, peer: Peer) -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-pub(super) fn connector(files: &Files, peer: Peer) -> io::Result<TlsConnector> {
+/// How clients connect; those of brokers, too.
+pub(crate) fn connector(files: &Files, peer: Peer) -> io::Result<TlsConnector> {
     let (cert, key) = files.own("client")?;
     let config = ClientConfig::builder_with_provider(provider(peer))
         .with_protocol_versions(&[&TLS13])
@@ -103,6 +107,6 @@ pub(super) fn connector(files: &Files, peer: Peer) -> io::Result<TlsConnector> {
 }
 
 /// Whom the server's certificate names.
-pub(super) fn name() -> io::Result<ServerName<'static>> {
+pub(crate) fn name() -> io::Result<ServerName<'static>> {
     ServerName::try_from("localhost").map_err(io::Error::other)
 }

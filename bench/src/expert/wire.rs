@@ -85,14 +85,6 @@ impl Kind {
 impl Wire {
     /// Reads what is there, at least something. `false`: the other side is gone.
     pub(super) async fn read(&mut self, inbox: &mut Inbox) -> io::Result<bool> {
-        // Idle connections have no memory to read into. What rustls may hold back was read by an inbox that has some.
-        if inbox.is_new() {
-            match self {
-                Wire::Plain(socket) => socket.readable().await?,
-                Wire::Tls(stream) => stream.get_ref().0.readable().await?,
-                Wire::Noise(_) => {}
-            }
-        }
         let count = match self {
             Wire::Plain(socket) => socket.read(inbox.space()).await?,
             Wire::Tls(stream) => stream.read(inbox.space()).await?,
@@ -134,10 +126,12 @@ impl Wire {
         Ok(())
     }
 
-    /// Gives memory back before a pause.
-    pub(super) fn rest(&mut self) {
-        if let Wire::Noise(noise) = self {
-            noise.rest();
+    /// Owns no memory until something arrives. Only after everything that came was read.
+    pub(super) async fn rest(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(socket) => socket.readable().await,
+            Wire::Tls(stream) => stream.get_ref().0.readable().await,
+            Wire::Noise(noise) => noise.rest().await,
         }
     }
 
