@@ -14,6 +14,8 @@ mod report;
 mod roles;
 mod run;
 mod work;
+#[cfg(feature = "zmq")]
+mod zeromq;
 
 use std::process::ExitCode;
 

@@ -103,6 +103,10 @@ pub(crate) fn server(side: &Side) -> io::Result<()> {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
+    #[cfg(feature = "zmq")]
+    if side.peer == Peer::Zmq {
+        return crate::zeromq::server(work, |address, key| say(&format!("READY {address} {key}")));
+    }
     let runtime = runtime(side.peer)?;
     if side.peer.is_pysock() {
         let ready = |address: &str, key: &str| say(&format!("READY {address} {key}"));
@@ -127,6 +131,11 @@ pub(crate) fn client(side: &Side) -> io::Result<()> {
         duration: Duration::from_millis(side.millis),
     };
     let (peer, files) = (side.peer, Files(side.folder.clone()));
+    #[cfg(feature = "zmq")]
+    if peer == Peer::Zmq {
+        let outcome = crate::zeromq::client(&job)?;
+        return say(&outcome.line());
+    }
     let outcome = runtime(peer)?.block_on(async {
         match peer {
             peer if peer.is_pysock() => pysock::client(peer, &job).await,

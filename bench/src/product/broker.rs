@@ -38,7 +38,7 @@ pub(crate) fn start(peer: Peer, files: &Files) -> io::Result<(Child, String)> {
                  log_type none\n"
             ),
         ),
-        _ => return Err(io::Error::other("there is no driver for it yet")),
+        _ => return Err(io::Error::other("this peer is no broker")),
     };
     fs::write(files.path(file), text)?;
     let mut command = Command::new(program);

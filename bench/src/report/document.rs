@@ -36,7 +36,7 @@ pub(super) fn write(all: &[Measured], verdicts: &[Verdict], plan: &Plan) -> Stri
     );
     let _ = writeln!(
         out,
-        "cargo run --release --manifest-path bench/Cargo.toml -- run --reps {} --record\n```",
+        "cargo run --release --manifest-path bench/Cargo.toml -- run --reps {} --record\n```\nWith libzmq, too: `cargo run --release --features zmq`.",
         plan.reps
     );
     figures(&mut out, all, plan);

@@ -29,9 +29,12 @@ fn role(name: &str, row: &Row, peer: Peer, files: &Files) -> io::Result<Command>
 
 impl Server {
     pub(crate) fn start(row: &Row, peer: Peer, files: &Files) -> io::Result<Self> {
-        if !peer.is_pysock() && !peer.is_expert() {
+        if matches!(peer, Peer::Nats | Peer::Mosquitto) {
             let (child, address) = product::start(peer, files)?;
             return Ok(Server { child, address, key: String::new() });
+        }
+        if peer == Peer::Zmq && !cfg!(feature = "zmq") {
+            return Err(io::Error::other("not built in: --features zmq, with libzmq installed"));
         }
         let mut command = role("server", row, peer, files)?;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
