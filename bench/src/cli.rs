@@ -1,0 +1,125 @@
+//! The command line.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what this program is for")]
+
+use std::{io, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum as _};
+
+use crate::{
+    expert::Files,
+    peer::Peer,
+    report,
+    roles::{self, Side},
+    run::{self, Plan},
+    work::{ROWS, find},
+};
+
+const EXAMPLES: &str = "Examples:
+  bench list
+  bench run --quick
+  bench run stream-64 relay-64 --peer pysock --peer tls-aes
+  bench run --reps 7 --record";
+
+/// Measures pysock and what else could do its work, side by side.
+#[derive(Parser)]
+#[command(after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Says which rows and peers there are.
+    List,
+    /// Measures.
+    #[command(after_help = EXAMPLES)]
+    Run {
+        /// Rows to measure; all but the long ones if none is named.
+        rows: Vec<String>,
+        /// Peers to measure; may be repeated; all if none is named.
+        #[arg(long = "peer", value_name = "PEER")]
+        peers: Vec<Peer>,
+        /// 0.2 seconds instead of one for each measurement.
+        #[arg(long)]
+        quick: bool,
+        /// How often to go round.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        reps: u16,
+        /// Write docs/PERFORMANCE.md and docs/performance.svg.
+        #[arg(long)]
+        record: bool,
+    },
+    /// One side of a measurement.
+    #[command(hide = true)]
+    Server(Side),
+    /// The other side.
+    #[command(hide = true)]
+    Client(Side),
+}
+
+pub(crate) fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::List => {
+            list();
+            Ok(())
+        }
+        Command::Run { rows, peers, quick, reps, record } => {
+            let duration = Duration::from_millis(if quick { 200 } else { 1000 });
+            measure(&rows, peers, usize::from(reps), duration, record)
+        }
+        Command::Server(side) => roles::server(&side),
+        Command::Client(side) => roles::client(&side),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() {
+    println!("Rows:");
+    for row in ROWS {
+        let long = if row.long { " (only if named)" } else { "" };
+        println!("  {:<16}{}{long}", row.id, row.title);
+    }
+    println!("\nPeers:");
+    for peer in Peer::value_variants() {
+        println!("  {:<20}{}", peer.id(), peer.title());
+    }
+}
+
+fn measure(
+    rows: &[String],
+    peers: Vec<Peer>,
+    reps: usize,
+    duration: Duration,
+    record: bool,
+) -> io::Result<()> {
+    let named = |id: &String| {
+        find(id).ok_or_else(|| io::Error::other(format!("there is no row {id}: see `bench list`")))
+    };
+    let rows = match rows {
+        [] => run::usual_rows(),
+        rows => rows.iter().map(named).collect::<Result<_, _>>()?,
+    };
+    let peers = if peers.is_empty() { Peer::value_variants().to_vec() } else { peers };
+    let plan = Plan { rows, peers, reps, duration };
+    let folder = tempfile::tempdir()?;
+    let files = Files(folder.path().to_owned());
+    files.create()?;
+    let mut all = Vec::new();
+    for row in &plan.rows {
+        let measured = run::row(row, &plan, &files);
+        print!("{}", report::text(&measured));
+        all.push(measured);
+    }
+    print!("{}", report::goals(&all));
+    if record {
+        report::record(&all, &plan)?;
+    }
+    Ok(())
+}

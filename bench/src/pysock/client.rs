@@ -1,0 +1,278 @@
+//! The clients' programs.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use pysock_std::{
+    Client, Target,
+    client::{Channel, PeerListener},
+    config::{ClientConfig, new_secret_key},
+    proto::SecretKey,
+};
+use tokio::task::JoinSet;
+
+use super::{CHANNEL, failed, numbered};
+use crate::{
+    outcome::{Outcome, Stopwatch},
+    peer::Peer,
+    roles::Job,
+    work::{CHANNELS_EACH, CONNECTING, END, IN_FLIGHT, Work},
+};
+
+/// Messages between two looks at the clock, unless they are large.
+const OFTEN: u32 = 32;
+/// Identities that connect by turns: none replaces its own connection that is still being closed.
+const IDENTITIES: usize = 512;
+/// How long the answer to all that was sent may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Does the work once.
+pub(crate) async fn run(peer: Peer, job: &Job) -> io::Result<Outcome> {
+    match job.work {
+        Work::Echo { clients, window, size } => echo(job, clients, window, size).await,
+        Work::Clients { count } => {
+            let channels = join_all(job, count).await?;
+            in_turns(job, channels.into_iter()).await
+        }
+        Work::Channels { count } => many_channels(job, count).await,
+        Work::Stream { size } => stream(job, size).await,
+        Work::FanOut { size, .. } if peer == Peer::PysockEndToEnd => end_to_end(job, size).await,
+        Work::FanOut { receivers, size } => fan_out(job, receivers, size).await,
+        Work::Connect => connect(job).await,
+        Work::Idle { connections } => {
+            let mut number = 0;
+            let open = async || {
+                number += 1;
+                join(job, &numbered("client", number), key()?).await
+            };
+            job.idle(connections, open).await
+        }
+    }
+}
+
+fn key() -> io::Result<SecretKey> {
+    new_secret_key().map_err(failed)
+}
+
+/// A client that knows its server's key.
+async fn join(job: &Job, name: &str, key: SecretKey) -> io::Result<Client> {
+    let mut config = ClientConfig::new(key);
+    config.server_key = Some(job.key.parse().map_err(failed)?);
+    let builder = Client::from_config(config).name(name).map_err(failed)?;
+    builder.connect(&job.address).await.map_err(failed)
+}
+
+/// Clients with their channel.
+async fn join_all(job: &Job, count: usize) -> io::Result<Vec<(Client, Channel)>> {
+    let mut all = Vec::with_capacity(count);
+    for number in 0..count {
+        let client = join(job, &numbered("client", number), key()?).await?;
+        let channel = client.create_channel(CHANNEL).await.map_err(failed)?;
+        all.push((client, channel));
+    }
+    Ok(all)
+}
+
+async fn sum(mut tasks: JoinSet<io::Result<u64>>) -> io::Result<u64> {
+    let mut count = 0;
+    while let Some(done) = tasks.join_next().await {
+        count += done.map_err(io::Error::other)??;
+    }
+    Ok(count)
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the client is over")
+}
+
+async fn echo(job: &Job, clients: usize, window: usize, size: usize) -> io::Result<Outcome> {
+    let channels = join_all(job, clients).await?;
+    let payload = Bytes::from(vec![7; size]);
+    let watch = Arc::new(job.start());
+    let mut tasks = JoinSet::new();
+    for (client, channel) in channels {
+        let (watch, payload) = (watch.clone(), payload.clone());
+        tasks.spawn(async move {
+            let _client = client;
+            echoes(channel, &watch, window, &payload).await
+        });
+    }
+    watch.stop(sum(tasks).await?)
+}
+
+/// Keeps `window` messages on their way.
+async fn echoes(
+    mut channel: Channel,
+    watch: &Stopwatch,
+    window: usize,
+    payload: &Bytes,
+) -> io::Result<u64> {
+    for _ in 0..window {
+        channel.send(payload.clone()).await.map_err(failed)?;
+    }
+    let (mut count, mut under_way) = (0, window);
+    while under_way > 0 {
+        channel.listen().await.ok_or_else(gone)?;
+        count += 1;
+        if watch.is_over() {
+            under_way -= 1;
+        } else {
+            channel.send(payload.clone()).await.map_err(failed)?;
+        }
+    }
+    Ok(count)
+}
+
+/// `IN_FLIGHT` messages on their way, going round over all channels.
+async fn in_turns<K: Send + 'static>(
+    job: &Job,
+    channels: impl ExactSizeIterator<Item = (K, Channel)>,
+) -> io::Result<Outcome> {
+    let (share, window) = (channels.len().div_ceil(IN_FLIGHT), (IN_FLIGHT / channels.len()).max(1));
+    let payload = Bytes::from(vec![7; 64]);
+    let watch = Arc::new(job.start());
+    let mut tasks = JoinSet::new();
+    let mut channels = channels.peekable();
+    while channels.peek().is_some() {
+        let mut mine: Vec<_> = channels.by_ref().take(share).collect();
+        let (watch, payload) = (watch.clone(), payload.clone());
+        tasks.spawn(async move {
+            if window > 1
+                && let Some((keep, channel)) = mine.pop()
+            {
+                let _keep = keep;
+                return echoes(channel, &watch, window, &payload).await;
+            }
+            let (mut count, mut at) = (0, 0);
+            while !watch.is_over() {
+                let channel = &mut mine[at].1;
+                channel.send(payload.clone()).await.map_err(failed)?;
+                channel.listen().await.ok_or_else(gone)?;
+                count += 1;
+                at = (at + 1) % mine.len();
+            }
+            Ok(count)
+        });
+    }
+    watch.stop(sum(tasks).await?)
+}
+
+async fn many_channels(job: &Job, count: usize) -> io::Result<Outcome> {
+    let mut channels = Vec::with_capacity(count);
+    for number in 0..count.div_ceil(CHANNELS_EACH) {
+        let client = Arc::new(join(job, &numbered("client", number), key()?).await?);
+        for channel in 0..CHANNELS_EACH.min(count - number * CHANNELS_EACH) {
+            let name = numbered(CHANNEL, channel);
+            let channel = client.create_channel(&name).await.map_err(failed)?;
+            channels.push((client.clone(), channel));
+        }
+    }
+    in_turns(job, channels.into_iter()).await
+}
+
+/// Calls `send` until the time is over.
+async fn send_all(
+    watch: &Stopwatch,
+    size: usize,
+    mut send: impl AsyncFnMut(Bytes) -> Result<(), pysock_std::Error>,
+) -> io::Result<()> {
+    let payload = Bytes::from(vec![7; size]);
+    let often = if size < 16 << 10 { OFTEN } else { 1 };
+    let mut sent = 0_u32;
+    while !sent.is_multiple_of(often) || !watch.is_over() {
+        send(payload.clone()).await.map_err(failed)?;
+        sent = sent.wrapping_add(1);
+    }
+    Ok(())
+}
+
+async fn stream(job: &Job, size: usize) -> io::Result<Outcome> {
+    let client = join(job, "streamer", key()?).await?;
+    let channel = client.create_channel(CHANNEL).await.map_err(failed)?;
+    let watch = job.start();
+    send_all(&watch, size, async |data| channel.send(data).await).await?;
+    let answer = channel.request_within(PATIENCE, Target::SERVER, &[]).await.map_err(failed)?;
+    let count = answer.data().first_chunk().copied().map(u64::from_le_bytes);
+    watch.stop(count.unwrap_or(0))
+}
+
+/// To one receiver by name, or to all on the channel.
+async fn fan_out(job: &Job, receivers: usize, size: usize) -> io::Result<Outcome> {
+    let mut tasks = JoinSet::new();
+    for (client, channel) in join_all(job, receivers).await? {
+        tasks.spawn(receive(client, channel));
+    }
+    let client = join(job, "publisher", key()?).await?;
+    let channel = client.create_channel(CHANNEL).await.map_err(failed)?;
+    let watch = job.start();
+    if receivers == 1 {
+        let to = Target::from(numbered("client", 0).as_str());
+        let send = async |data| channel.send_to(to.clone(), data).await;
+        send_all(&watch, size, send).await?;
+        channel.send_to(to, END).await.map_err(failed)?;
+    } else {
+        send_all(&watch, size, async |data| channel.publish(data).await).await?;
+        channel.publish(END).await.map_err(failed)?;
+    }
+    watch.stop(sum(tasks).await?)
+}
+
+/// Counts until the end.
+async fn receive(client: Client, mut channel: Channel) -> io::Result<u64> {
+    let (_client, mut count) = (client, 0);
+    while let Some(message) = channel.listen().await {
+        if message.data() == END {
+            return Ok(count);
+        }
+        count += 1;
+    }
+    Err(gone())
+}
+
+/// From one client to another, sealed for it.
+async fn end_to_end(job: &Job, size: usize) -> io::Result<Outcome> {
+    let receiver = join(job, "receiver", key()?).await?;
+    let mut heard: PeerListener = receiver.listen_peers().map_err(failed)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let (_receiver, mut count) = (receiver, 0);
+        while let Some(message) = heard.listen().await {
+            if message.data() == END {
+                return Ok(count);
+            }
+            count += 1;
+        }
+        Err(gone())
+    });
+    let client = join(job, "sender", key()?).await?;
+    let to = Target::from(&client.handshake("receiver").await.map_err(failed)?);
+    let watch = job.start();
+    send_all(&watch, size, async |data| client.send_to_client(to.clone(), data).await).await?;
+    client.send_to_client(to, END).await.map_err(failed)?;
+    watch.stop(sum(tasks).await?)
+}
+
+async fn connect(job: &Job) -> io::Result<Outcome> {
+    let each = IDENTITIES / CONNECTING;
+    let mut keys = Vec::with_capacity(IDENTITIES);
+    for number in 0..IDENTITIES {
+        keys.push((numbered("client", number), key()?));
+    }
+    let watch = Arc::new(job.start());
+    let job = Arc::new(job.clone());
+    let mut tasks = JoinSet::new();
+    for chunk in keys.chunks(each) {
+        let (watch, job, mine) = (watch.clone(), job.clone(), chunk.to_vec());
+        tasks.spawn(async move {
+            let mut count = 0;
+            while !watch.is_over() {
+                let (name, key) = &mine[count as usize % mine.len()];
+                // Dropped, it closes in the background.
+                join(&job, name, key.clone()).await?;
+                count += 1;
+            }
+            Ok(count)
+        });
+    }
+    watch.stop(sum(tasks).await?)
+}

@@ -1,0 +1,82 @@
+//! The server's program.
+
+use std::io;
+
+use pysock_std::{
+    Server,
+    config::{NamePolicy, ServerConfig, new_secret_key},
+    server::Channel,
+};
+
+use super::{CHANNEL, failed, numbered};
+use crate::work::{CHANNELS_EACH, Work};
+
+/// Clients of one benchmark, and some to spare for those that are on their way out.
+const CLIENTS: usize = 30_000;
+
+/// Serves until the process ends. `ready` is told the address and the server's key.
+pub(crate) async fn run(
+    work: Work,
+    ready: impl FnOnce(&str, &str) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut config = ServerConfig::new(new_secret_key().map_err(failed)?);
+    config.names = NamePolicy::Open;
+    config.max_clients = CLIENTS;
+    // All clients come from one address.
+    config.max_unauthenticated = CLIENTS;
+    config.max_unauthenticated_per_address = CLIENTS;
+    // To this one only clients listen, unless a program does, below.
+    config.channels = vec![CHANNEL.parse().map_err(failed)?];
+    let server = Server::from_config(config).bind("127.0.0.1:0").await.map_err(failed)?;
+    let (address, key) = (server.address().to_string(), server.public_key().to_string());
+    match work {
+        Work::Echo { .. } | Work::Clients { .. } => {
+            let channel = server.create_channel(CHANNEL).map_err(failed)?;
+            ready(&address, &key)?;
+            echo(&server, channel).await
+        }
+        Work::Channels { count } => {
+            let server = std::sync::Arc::new(server);
+            for number in 0..count.min(CHANNELS_EACH) {
+                let name = numbered(CHANNEL, number);
+                let channel = server.create_channel(&name).map_err(failed)?;
+                let server = server.clone();
+                tokio::spawn(async move { echo(&server, channel).await });
+            }
+            ready(&address, &key)?;
+            std::future::pending().await
+        }
+        Work::Stream { .. } => {
+            let channel = server.create_channel(CHANNEL).map_err(failed)?;
+            ready(&address, &key)?;
+            count(channel).await
+        }
+        // Its clients talk to each other, or not at all.
+        Work::FanOut { .. } | Work::Connect | Work::Idle { .. } => {
+            ready(&address, &key)?;
+            std::future::pending().await
+        }
+    }
+}
+
+async fn echo(server: &Server, mut channel: Channel) -> io::Result<()> {
+    let name = channel.name().to_string();
+    while let Some(message) = channel.listen().await {
+        // A client that has gone meanwhile does not wait for it.
+        let _ = server.send(&name, message.sender(), message.data().clone()).await;
+    }
+    Ok(())
+}
+
+/// Counts messages, and answers whoever asks how many there were.
+async fn count(mut channel: Channel) -> io::Result<()> {
+    let mut count: u64 = 0;
+    while let Some(mut message) = channel.listen().await {
+        if message.is_request() {
+            message.reply(&count.to_le_bytes()).await.map_err(failed)?;
+        } else {
+            count += 1;
+        }
+    }
+    Ok(())
+}
