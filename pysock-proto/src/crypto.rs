@@ -41,6 +41,12 @@ impl Suite {
             _ => None,
         }
     }
+
+    /// The nonce of the AEAD for number `n` (Noise §12.3): 32 zero bits, then `n` in little-endian order.
+    pub const fn nonce(self, n: u64) -> [u8; 12] {
+        let [a, b, c, d, e, f, g, h] = n.to_le_bytes();
+        [0, 0, 0, 0, a, b, c, d, e, f, g, h]
+    }
 }
 
 /// The primitives, as stateless functions over raw 32-byte keys.
@@ -212,15 +218,6 @@ impl fmt::Debug for Fingerprint {
 /// RustCrypto and dalek: portable, constant-time, small.
 pub enum RustCrypto {}
 
-/// Noise §12.3: 32 zero bits, then `n` in little-endian order.
-fn chacha_nonce(n: u64) -> [u8; 12] {
-    let mut nonce = [0; 12];
-    for (to, from) in nonce.iter_mut().skip(4).zip(n.to_le_bytes()) {
-        *to = from;
-    }
-    nonce
-}
-
 /// RFC 7748 §5, by the Montgomery ladder: in constant time. One copy of it, for both uses: 0.2 KiB of a client's flash.
 #[inline(never)]
 fn x25519(secret: &[u8; 32], point: &[u8; 32]) -> x25519_dalek::SharedSecret {
@@ -234,7 +231,7 @@ impl Crypto for RustCrypto {
         use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::AeadInOut};
         let Suite::ChaChaPoly = suite;
         let cipher = ChaCha20Poly1305::new(&(*key).into());
-        match cipher.encrypt_inout_detached(&chacha_nonce(n).into(), ad, (&mut *text).into()) {
+        match cipher.encrypt_inout_detached(&suite.nonce(n).into(), ad, (&mut *text).into()) {
             Ok(tag) => tag.into(),
             Err(_) => {
                 // Only beyond 256 GiB, which no record reaches; then nothing may leave in clear text.
@@ -255,7 +252,7 @@ impl Crypto for RustCrypto {
         use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::AeadInOut};
         let Suite::ChaChaPoly = suite;
         ChaCha20Poly1305::new(&(*key).into())
-            .decrypt_inout_detached(&chacha_nonce(n).into(), ad, text.into(), &(*tag).into())
+            .decrypt_inout_detached(&suite.nonce(n).into(), ad, text.into(), &(*tag).into())
             .map_err(|_| Forged)
     }
 
