@@ -4,7 +4,7 @@
 //! many for each idle connection), X25519 keys, shared secrets. Its `OPENSSL_free` overwrites everything that it releases.
 
 use aws_lc_rs::{
-    aead::{self, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
+    aead::{self, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
     agreement::{self, PrivateKey, UnparsedPublicKey, X25519},
     error::Unspecified,
 };
@@ -20,8 +20,19 @@ pub enum AwsLc {}
 fn algorithm(suite: Suite) -> Result<&'static aead::Algorithm, Unspecified> {
     match suite {
         Suite::ChaChaPoly => Ok(&CHACHA20_POLY1305),
+        Suite::AesGcm => Ok(&AES_256_GCM),
         _ => Err(Unspecified),
     }
+}
+
+/// Whether the processor has AES and the multiplication of GCM. Without them AES-GCM is slower than ChaCha20-Poly1305.
+pub(crate) fn has_aes() -> bool {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    return is_x86_feature_detected!("aes") && is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }
 
 /// The key of one record.
@@ -34,7 +45,10 @@ fn nonce(suite: Suite, n: u64) -> Nonce {
 }
 
 impl Crypto for AwsLc {
-    const SUITES: &'static [u8] = &[Suite::ChaChaPoly as u8];
+    fn suites() -> &'static [u8] {
+        const ALL: &[u8] = &[Suite::AesGcm as u8, Suite::ChaChaPoly as u8];
+        if has_aes() { ALL } else { &[Suite::ChaChaPoly as u8] }
+    }
 
     fn seal(suite: Suite, key: &[u8; 32], n: u64, ad: &[u8], text: &mut [u8]) -> [u8; TAG] {
         let sealed = expanded(suite, key)
