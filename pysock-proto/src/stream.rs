@@ -9,7 +9,6 @@ use crate::{
     error::{Failure, FrameError, SendError},
     id::StreamId,
     limits::{Limits, MAX_STREAMS},
-    message::Envelope,
     wire::{
         Writer,
         frame::{Frame, types},
@@ -91,25 +90,6 @@ pub(crate) enum Owed {
     Done(StreamId),
 }
 
-/// What the frames of streams come to, for the application.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Progress<'b> {
-    Begin { stream: StreamId, envelope: Envelope, length: Option<u64> },
-    Chunk { stream: StreamId, bytes: &'b [u8] },
-    End(StreamId),
-    Aborted { stream: StreamId, failure: Failure },
-    Stopped { stream: StreamId, failure: Failure },
-    Credit(StreamId),
-}
-
-/// What became of a chunk that arrived.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Chunk {
-    Deliver,
-    /// The stream was stopped here; the sender could not know yet.
-    Discard,
-}
-
 fn ids() -> impl Iterator<Item = StreamId> {
     (0..MAX_STREAMS).map(StreamId)
 }
@@ -120,37 +100,19 @@ fn after(left: u64, n: usize) -> Option<u64> {
 }
 
 impl Streams {
-    /// A frame of a stream has arrived at a side that announced `ours`; others say nothing here.
-    pub(crate) fn act<'b>(
-        &mut self,
-        frame: Frame<'b>,
-        ours: &Limits,
-    ) -> Result<Option<Progress<'b>>, FrameError> {
-        Ok(match frame {
-            Frame::Begin { stream, envelope, length } => {
-                self.begun(stream, length, ours)?;
-                Some(Progress::Begin { stream, envelope, length })
-            }
-            Frame::Chunk { stream, bytes } => match self.chunk(stream, bytes.len())? {
-                Chunk::Deliver => Some(Progress::Chunk { stream, bytes }),
-                Chunk::Discard => None,
-            },
-            Frame::End(stream) => self.end(stream)?.then_some(Progress::End(stream)),
-            Frame::Abort { stream, failure } => {
-                self.abort(stream)?.then_some(Progress::Aborted { stream, failure })
-            }
-            Frame::Stop { stream, failure } => {
-                self.stopped(stream)?.then_some(Progress::Stopped { stream, failure })
-            }
-            Frame::Credit { stream, bytes } => {
-                self.credited(stream, bytes)?.then_some(Progress::Credit(stream))
-            }
-            Frame::Done(stream) => {
-                self.done(stream)?;
-                None
-            }
-            _ => None,
-        })
+    /// A frame has arrived at a side that announced `ours`. `true`: the application hears of it, as of every frame that
+    /// belongs to no stream.
+    pub(crate) fn act(&mut self, frame: &Frame<'_>, ours: &Limits) -> Result<bool, FrameError> {
+        match *frame {
+            Frame::Begin { stream, length, .. } => self.begun(stream, length, ours).map(|()| true),
+            Frame::Chunk { stream, bytes } => self.chunk(stream, bytes.len()),
+            Frame::End(stream) => self.end(stream),
+            Frame::Abort { stream, .. } => self.abort(stream),
+            Frame::Stop { stream, .. } => self.stopped(stream),
+            Frame::Credit { stream, bytes } => self.credited(stream, bytes),
+            Frame::Done(stream) => self.done(stream).map(|()| false),
+            _ => Ok(true),
+        }
     }
 
     // Sending.
@@ -275,16 +237,16 @@ impl Streams {
         Ok(())
     }
 
-    /// `Chunk` arrived.
-    fn chunk(&mut self, id: StreamId, n: usize) -> Result<Chunk, FrameError> {
+    /// `Chunk` arrived. `false` if the stream was stopped here; the sender could not know yet.
+    fn chunk(&mut self, id: StreamId, n: usize) -> Result<bool, FrameError> {
         match self.inbound(id)? {
             Inbound::Open { left, allowance, .. } => {
                 *left = after(*left, n).ok_or(FrameError::StreamLength)?;
                 let n = u32::try_from(n).map_err(|_| FrameError::Credit)?;
                 *allowance = allowance.checked_sub(n).ok_or(FrameError::Credit)?;
-                Ok(Chunk::Deliver)
+                Ok(true)
             }
-            Inbound::Stopped { .. } => Ok(Chunk::Discard),
+            Inbound::Stopped { .. } => Ok(false),
             Inbound::Free | Inbound::Over => Err(FrameError::Stream),
         }
     }
@@ -390,7 +352,7 @@ mod tests {
     #[test]
     fn a_sender_that_exceeds_its_credit_is_caught() {
         let mut streams = receiving(None);
-        assert_eq!(streams.chunk(S, 100), Ok(Chunk::Deliver));
+        assert_eq!(streams.chunk(S, 100), Ok(true));
         assert_eq!(streams.chunk(S, 1), Err(FrameError::Credit));
     }
 
@@ -405,7 +367,7 @@ mod tests {
         assert_eq!(owed, Owed::Credit(S, 60));
         streams.paid(owed);
         assert_eq!(streams.owed(WINDOW), None);
-        assert_eq!(streams.chunk(S, 100), Ok(Chunk::Deliver));
+        assert_eq!(streams.chunk(S, 100), Ok(true));
         assert_eq!(streams.chunk(S, 1), Err(FrameError::Credit));
     }
 
@@ -450,7 +412,7 @@ mod tests {
         assert_eq!(owed, Owed::Stop(S, Failure::TooLarge));
         streams.paid(owed);
         assert_eq!(streams.owed(WINDOW), None);
-        assert_eq!(streams.chunk(S, 5000), Ok(Chunk::Discard));
+        assert_eq!(streams.chunk(S, 5000), Ok(false));
         assert_eq!(streams.abort(S), Ok(false));
         streams.paid(streams.owed(WINDOW).unwrap());
         assert_eq!(streams.chunk(S, 1), Err(FrameError::Stream));

@@ -315,7 +315,7 @@ async fn large_messages_arrive_whole_among_small_ones() {
     let server = serve(server_config()).await;
     let all = clients(&server, ["ann", "ben", "cid"]).await;
     let [ann, ben, cid] = group(&all).await;
-    let large: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    let large: Vec<u8> = (0..1_500_000u32).map(|n| (n % 251) as u8).collect();
     let sending = tokio::spawn(async move {
         send(&ben, "before").await;
         let sent = within(ben.send(large.clone())).await.unwrap();
@@ -326,7 +326,7 @@ async fn large_messages_arrive_whole_among_small_ones() {
     for group in [&ann, &cid] {
         hears(group, "ben", "before").await;
         let message = within(group.listen()).await.unwrap();
-        assert_eq!((message.data().len(), message.missed()), (3_000_000, 0));
+        assert_eq!((message.data().len(), message.missed()), (1_500_000, 0));
         assert!(message.data().iter().enumerate().all(|(n, byte)| *byte == (n % 251) as u8));
         drop(message);
         hears(group, "ben", "behind").await;

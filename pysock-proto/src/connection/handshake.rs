@@ -1,43 +1,24 @@
 //! The opening of a connection: prelude, three handshake messages, and the decisions between them.
 
-use super::{
-    Admission, ClientSetup, Event, Expect, PskRequest, Verify, alert,
-    open::{Open, Role},
-};
+use super::{Admission, ClientSetup, Event, Expect, Verify, alert, open::Open, serving::Role};
 use crate::{
     buffer::{Rx, Tx},
     crypto::{Crypto, Env, Ephemeral, TAG},
     error::Error,
     id::Name,
-    key::{Psk, wipe},
+    key::Psk,
     limits::Limits,
     noise::{self, HandshakeState, Pattern, Setup},
     record::LENGTH,
     time::Instant,
     wire::{
         hello,
-        prelude::{self, PROLOGUE, Prelude},
+        prelude::{PROLOGUE, Prelude},
     },
 };
 
 /// Longest handshake message of the classical suites, in bytes. Checked before anything is buffered.
 const LONGEST: usize = 256;
-
-/// A server that waits for a client's prelude.
-pub(super) struct Await {
-    ephemeral: Ephemeral,
-    psk_required: bool,
-    /// The prelude, while the pre-shared key is looked for.
-    asked: Option<Prelude>,
-}
-
-/// What came of the bytes so far.
-pub(super) enum Awaited {
-    More,
-    Psk(PskRequest),
-    /// [`Await::start`] goes on with it.
-    Start(Prelude),
-}
 
 /// Which decision the caller has to take before the handshake goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,85 +38,30 @@ pub(super) struct Handshake {
     theirs: Limits,
 }
 
-struct ClientPart {
+pub(super) struct ClientPart {
     name: Name,
     prelude_sent: bool,
     diagnose: bool,
 }
 
 /// The first bytes of a hash, to tell handshakes apart.
-fn bind(hash: &[u8; 32]) -> [u8; 8] {
+pub(super) fn bind(hash: &[u8; 32]) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = *hash;
     [a, b, c, d, e, f, g, h]
 }
 
-impl Await {
-    pub(super) fn new(ephemeral: Ephemeral, psk_required: bool) -> Self {
-        Await { ephemeral, psk_required, asked: None }
-    }
-
-    pub(super) fn receive<C: Crypto>(&mut self, rx: &mut Rx<'_>) -> Result<Awaited, Error> {
-        if self.asked.is_some() {
-            // The request was dropped: there is no key to go on with.
-            return Err(Error::Rejected);
-        }
-        let Some(prelude) = Prelude::parse::<C>(rx.bytes())? else { return Ok(Awaited::More) };
-        rx.take(prelude::LEN);
-        match prelude.psk_hint {
-            None if self.psk_required => Err(Error::PskRequired),
-            None => Ok(Awaited::Start(prelude)),
-            Some(hint) => {
-                self.asked = Some(prelude);
-                Ok(Awaited::Psk(PskRequest { hint, bind: bind(&self.ephemeral.public) }))
-            }
-        }
-    }
-
-    pub(super) fn start_with_psk<C: Crypto>(
-        &mut self,
-        request: &PskRequest,
-        psk: Option<&Psk>,
-        env: &Env<'_>,
-    ) -> Result<Handshake, Error> {
-        let prelude = self.asked.take().ok_or(Error::Rejected)?;
-        if request.bind != bind(&self.ephemeral.public) || prelude.psk_hint != Some(request.hint) {
-            return Err(Error::Rejected);
-        }
-        // Without the key, one that nobody knows: the client's first message then fails like with a wrong one.
-        let mut nobodys = C::hash(&[b"pysock/1 no psk", &self.ephemeral.secret]);
-        let handshake = self.start::<C>(prelude, Some(psk.map_or(&nobodys, Psk::expose)), env);
-        wipe(&mut nobodys);
-        Ok(handshake)
-    }
-
-    #[inline(never)] // A client never comes here: one copy is enough for its flash.
-    pub(super) fn start<C: Crypto>(
-        &mut self,
-        prelude: Prelude,
-        psk: Option<&[u8; 32]>,
-        env: &Env<'_>,
-    ) -> Handshake {
-        let own = env.identity.public();
-        let setup = Setup {
-            role: noise::Role::Responder,
-            pattern: prelude.pattern,
-            suite: prelude.suite,
-            prologue: [PROLOGUE, &prelude.to_bytes()],
-            initiator: None,
-            responder: (prelude.pattern == Pattern::XK).then_some(&own),
-            psk,
-        };
-        Handshake {
-            noise: HandshakeState::new::<C>(&setup, self.ephemeral.take()),
-            prelude,
-            client: None,
-            undecided: Undecided::Nothing,
-            theirs: Limits::SMALL,
-        }
-    }
-}
-
 impl Handshake {
+    pub(super) fn new<C: Crypto>(
+        setup: &Setup<'_>,
+        ephemeral: Ephemeral,
+        prelude: Prelude,
+        client: Option<ClientPart>,
+    ) -> Self {
+        let noise = HandshakeState::new::<C>(setup, ephemeral);
+        let (undecided, theirs) = (Undecided::Nothing, Limits::SMALL);
+        Handshake { noise, prelude, client, undecided, theirs }
+    }
+
     pub(super) fn client<C: Crypto>(setup: &ClientSetup<'_>, ephemeral: Ephemeral) -> Self {
         let (pattern, responder) = match setup.expect {
             Expect::Pinned(key) => (Pattern::XK, Some(key)),
@@ -152,16 +78,11 @@ impl Handshake {
             psk: setup.psk.map(Psk::expose),
         };
         let diagnose = matches!(setup.expect, Expect::Diagnose);
-        Handshake {
-            noise: HandshakeState::new::<C>(&noise_setup, ephemeral),
-            prelude,
-            client: Some(ClientPart { name: *setup.name, prelude_sent: false, diagnose }),
-            undecided: Undecided::Nothing,
-            theirs: Limits::SMALL,
-        }
+        let client = ClientPart { name: *setup.name, prelude_sent: false, diagnose };
+        Self::new::<C>(&noise_setup, ephemeral, prelude, Some(client))
     }
 
-    pub(super) fn is_server(&self) -> bool {
+    fn is_server(&self) -> bool {
         self.client.is_none()
     }
 
@@ -169,6 +90,7 @@ impl Handshake {
     pub(super) fn receive<'b, C: Crypto>(
         &mut self,
         rx: &mut Rx<'b>,
+        role: Role,
         env: &Env<'_>,
     ) -> Result<Option<Event<'b>>, Error> {
         if self.undecided != Undecided::Nothing {
@@ -192,28 +114,34 @@ impl Handshake {
         rx.take(LENGTH);
         let message = rx.take(len.into()).ok_or(Error::HandshakeLength(len))?;
         let payload = self.noise.read::<C>(env.identity, message)?;
+        let Some(client) = &self.client else {
+            return match role {
+                Role::Server(serving) if self.noise.is_complete() => {
+                    (serving.admission)(self, payload).map(Some)
+                }
+                _ => Ok(Some(Event::Handled)),
+            };
+        };
+        self.theirs = hello::of_server(payload)?;
         let (key, bind) = (self.noise.remote(), bind(self.noise.hash()));
-        match &self.client {
-            None if self.noise.is_complete() => {
-                let (limits, name) = hello::of_client(payload)?;
-                self.theirs = limits;
-                self.undecided = Undecided::Key;
-                let psk_hint = self.prelude.psk_hint;
-                Ok(Some(Event::Admission(Admission { key, name, limits, psk_hint, bind })))
-            }
-            None => Ok(Some(Event::Handled)),
-            Some(client) => {
-                self.theirs = hello::of_server(payload)?;
-                if client.diagnose {
-                    return Ok(Some(Event::Offered(key)));
-                }
-                if self.prelude.pattern == Pattern::XX {
-                    self.undecided = Undecided::Key;
-                    return Ok(Some(Event::Verify(Verify { key, bind })));
-                }
-                Ok(Some(Event::Handled))
-            }
+        if client.diagnose {
+            return Ok(Some(Event::Offered(key)));
         }
+        if self.prelude.pattern == Pattern::XX {
+            self.undecided = Undecided::Key;
+            return Ok(Some(Event::Verify(Verify { key, bind })));
+        }
+        Ok(Some(Event::Handled))
+    }
+
+    /// Message 3 is complete, with this payload: the server's caller has to decide.
+    pub(super) fn admission(&mut self, payload: &[u8]) -> Result<Event<'static>, Error> {
+        let (limits, name) = hello::of_client(payload)?;
+        self.theirs = limits;
+        self.undecided = Undecided::Key;
+        let (key, bind) = (self.noise.remote(), bind(self.noise.hash()));
+        let psk_hint = self.prelude.psk_hint;
+        Ok(Event::Admission(Admission { key, name, limits, psk_hint, bind }))
     }
 
     /// Whether the next message can have this length. Message 1 carries nothing, the others at least limits.
@@ -288,8 +216,8 @@ impl Handshake {
     }
 
     /// What follows a complete handshake.
-    pub(super) fn open<C: Crypto>(&self, ours: &Limits, now: Instant) -> Open {
-        let role = if self.is_server() { Role::Server } else { Role::Client };
+    #[inline(never)] // As part of its caller it would take 0.2 KiB more flash.
+    pub(super) fn open<C: Crypto>(&self, role: Role, ours: &Limits, now: Instant) -> Open {
         let (outgoing, incoming) = self.noise.split::<C>();
         let [a, b, c, d, ..] = *self.noise.hash();
         Open::new(

@@ -23,13 +23,15 @@ mod open;
 mod owed;
 mod relay;
 mod send;
+mod serving;
 
 use core::marker::PhantomData;
 
 pub use event::{Admission, Event, PskRequest, Verify};
-use handshake::{Await, Handshake};
+use handshake::Handshake;
 use open::Open;
 pub use relay::PeerTx;
+use serving::{Await, Role, Serving};
 
 use crate::{
     buffer::{Rx, Tx},
@@ -92,6 +94,7 @@ pub struct ServerSetup {
 /// After an error, flush and write once more (a word of farewell may be due), then drop it.
 pub struct Connection<C> {
     phase: Phase,
+    role: Role,
     limits: Limits,
     /// The end of the handshake at the latest.
     handshake_by: Instant,
@@ -113,14 +116,15 @@ impl<C: Crypto> Connection<C> {
     pub fn client(setup: &ClientSetup<'_>, ephemeral: Ephemeral, handshake_by: Instant) -> Self {
         let limits = setup.limits.clamped();
         let phase = Phase::Handshake(Handshake::client::<C>(setup, ephemeral));
-        Connection { phase, limits, handshake_by, crypto: PhantomData }
+        Connection { phase, role: Role::Client, limits, handshake_by, crypto: PhantomData }
     }
 
     /// A server's side. `handshake_by` bounds everything up to the admission.
     pub fn server(setup: &ServerSetup, ephemeral: Ephemeral, handshake_by: Instant) -> Self {
         let limits = setup.limits.clamped();
         let phase = Phase::Await(Await::new(ephemeral, setup.psk_required));
-        Connection { phase, limits, handshake_by, crypto: PhantomData }
+        let role = Role::Server(const { &Serving::new::<C>() });
+        Connection { phase, role, limits, handshake_by, crypto: PhantomData }
     }
 
     /// Deals with what is in `rx`, at most one record of it. `None`: flush, then bring more bytes.
@@ -138,17 +142,11 @@ impl<C: Crypto> Connection<C> {
         let event = match &mut self.phase {
             // Plain text of an open record is no handshake: it belongs to another connection.
             Phase::Await(_) | Phase::Handshake(_) if rx.open(0).is_err() => Err(Error::WrongBuffer),
-            Phase::Await(wait) => match wait.receive::<C>(rx) {
-                Ok(handshake::Awaited::Psk(request)) => Ok(Some(Event::PskWanted(request))),
-                Ok(handshake::Awaited::Start(prelude)) => {
-                    let handshake = wait.start::<C>(prelude, None, env);
-                    self.phase = Phase::Handshake(handshake);
-                    Ok(Some(Event::Handled))
-                }
-                Ok(handshake::Awaited::More) => Ok(None),
-                Err(error) => Err(error),
+            Phase::Await(_) => match self.role {
+                Role::Server(serving) => (serving.greeted)(&mut self.phase, rx, env),
+                Role::Client => Ok(None),
             },
-            Phase::Handshake(handshake) => handshake.receive::<C>(rx, env),
+            Phase::Handshake(handshake) => handshake.receive::<C>(rx, self.role, env),
             Phase::Open(open) => open.receive::<C>(rx, &self.limits, env),
             Phase::Over(_) => Err(Error::Ended),
         };
@@ -256,7 +254,7 @@ impl<C: Crypto> Connection<C> {
                 Err(Error::HandshakeTimeout)
             }
             Phase::Handshake(handshake) if handshake.is_decided_by(admission) => {
-                let mut open = handshake.open::<C>(&self.limits, env.now);
+                let mut open = handshake.open::<C>(self.role, &self.limits, env.now);
                 decision(&mut open);
                 self.phase = Phase::Open(open);
                 Ok(())
@@ -283,7 +281,7 @@ impl<C: Crypto> Connection<C> {
             Phase::Await(_) => Ok(()),
             Phase::Handshake(handshake) => match handshake.flush::<C>(tx, &self.limits, env) {
                 Ok(true) => {
-                    let open = handshake.open::<C>(&self.limits, env.now);
+                    let open = handshake.open::<C>(self.role, &self.limits, env.now);
                     self.phase = Phase::Open(open);
                     Ok(())
                 }
@@ -291,8 +289,8 @@ impl<C: Crypto> Connection<C> {
             },
             Phase::Open(open) => open.flush::<C>(tx, &self.limits, env, self.handshake_by),
             Phase::Over(alert) => {
-                if let Some(why) = alert.take() {
-                    alert::write(tx, why);
+                if let (Some(why), Role::Server(serving)) = (alert.take(), self.role) {
+                    (serving.alerted)(tx, why);
                 }
                 Ok(())
             }
@@ -379,13 +377,12 @@ impl<C: Crypto> Connection<C> {
 
     /// Ends the connection for good, keeping only what may still be said on the wire.
     fn fail(&mut self, error: Error) {
-        match &mut self.phase {
-            Phase::Open(open) if open.may_say_why(error) => open.fail(),
-            Phase::Await(_) => self.phase = Phase::Over(alert::about(error)),
-            Phase::Handshake(handshake) if handshake.is_server() => {
-                self.phase = Phase::Over(alert::about(error));
+        match (&mut self.phase, self.role) {
+            (Phase::Open(open), _) if open.may_say_why(error) => open.fail(),
+            (Phase::Await(_) | Phase::Handshake(_), Role::Server(serving)) => {
+                self.phase = Phase::Over((serving.alert)(error));
             }
-            Phase::Over(_) => {}
+            (Phase::Over(_), _) => {}
             _ => self.phase = Phase::Over(None),
         }
     }

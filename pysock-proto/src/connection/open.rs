@@ -1,27 +1,20 @@
 //! An open connection: which frames may come when, keep-alives, and the close.
 
-use super::{Event, alert, owed::Owed};
+use super::{Event, alert, owed::Owed, serving::Role};
 use crate::{
     buffer::{Rx, Tx},
     crypto::{Crypto, Env, Suite},
     error::{CloseReason, Error, FrameError, Refusal, SendError},
     id::PeerId,
     key::PublicKey,
-    limits::{CLOSE_MILLIS, Limits, MAX_QUESTIONS},
+    limits::{CLOSE_MILLIS, Limits},
     message::{Party, Unit},
     noise::CipherState,
     record::{self, CONTROL_ROOM, Sealer},
-    stream::{Progress, Streams},
+    stream::Streams,
     time::Instant,
     wire::frame::{self, Frame, HEADER, types},
 };
-
-/// Which side of the connection this is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Role {
-    Client,
-    Server,
-}
 
 /// How far the close has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +75,7 @@ impl Open {
             heard: now,
             pings: 0,
             pinged: false,
-            admitted: role == Role::Server,
+            admitted: role.is_server(),
             deaf: false,
             closing: Closing::No,
             last_words: false,
@@ -151,7 +144,7 @@ impl Open {
     fn patience(&self) -> u64 {
         match self.role {
             Role::Client => self.idle / 2,
-            Role::Server => (self.idle / 4).saturating_mul(3),
+            Role::Server(_) => (self.idle / 4).saturating_mul(3),
         }
     }
 
@@ -181,10 +174,18 @@ impl Open {
         kind: u8,
         parts: [&[u8]; 2],
     ) -> Result<(), SendError> {
-        if self.owed.welcome.is_some() {
-            self.owed.pay_admission::<C>(&mut self.sealer, tx)?;
-        }
+        self.pay_admission(tx)?;
         self.sealer.frame::<C>(tx, kind, parts, CONTROL_ROOM)
+    }
+
+    /// Writes a server's decision about its client, if it is due: nothing comes before it.
+    fn pay_admission(&mut self, tx: &mut Tx<'_>) -> Result<(), SendError> {
+        match self.role {
+            Role::Server(serving) if self.owed.owes_admission() => {
+                (serving.decided)(&mut self.owed, &mut self.sealer, tx)
+            }
+            _ => Ok(()),
+        }
     }
 
     #[inline(never)] // As part of its only caller it would take 0.2 KiB more flash.
@@ -215,7 +216,9 @@ impl Open {
             self.pings = self.pings.wrapping_add(1);
             self.owed.ping = Some(self.pings.to_be_bytes());
         }
-        let paid = self.owed.pay::<C>(&mut self.sealer, (&mut self.streams, ours.window), tx);
+        let paid = self.pay_admission(tx).and_then(|()| {
+            self.owed.pay::<C>(&mut self.sealer, (&mut self.streams, ours.window), tx)
+        });
         match paid {
             // What found no room stays due.
             Ok(()) | Err(SendError::Full(_)) => {}
@@ -259,9 +262,12 @@ impl Open {
             let Some(&kind) = text.first() else { break };
             let (kind, len) = frame::split(text).map_err(|why| Error::Frame(kind, why))?;
             let body = rx.take_frame(HEADER, len).ok_or(Error::WrongBuffer)?;
-            let event = match frame::relayed(kind) {
-                Some(unit) => self.relayed(unit, body).map(Some),
-                None => frame::decode(kind, body).and_then(|frame| self.act(frame, ours)),
+            let event = match (frame::relayed(kind), self.role) {
+                (Some(unit), _) => self.relayed(unit, body).map(Some),
+                (_, Role::Server(serving)) if frame::is_clients(kind) => {
+                    (serving.asked)(self, kind, body).map(Some)
+                }
+                _ => frame::decode(kind, body).and_then(|frame| self.act(frame, ours)),
             };
             if let Some(event) = event.map_err(|why| Error::Frame(kind, why))? {
                 return Ok(Some(event));
@@ -270,29 +276,22 @@ impl Open {
         Ok(Some(Event::Handled))
     }
 
-    /// Frames that only one side may send.
-    fn only_from(&self, sender: Role) -> Result<(), FrameError> {
-        if self.role == sender { Err(FrameError::Role) } else { Ok(()) }
+    /// Frames that only a server may send.
+    fn only_from_server(&self) -> Result<(), FrameError> {
+        if self.role.is_server() { Err(FrameError::Role) } else { Ok(()) }
     }
 
     /// A source is the server or one client; only a destination can be everyone.
     fn check_party(&self, party: Party) -> Result<(), FrameError> {
         match party {
-            Party::Everyone if self.role == Role::Client => Err(FrameError::Body),
+            Party::Everyone if !self.role.is_server() => Err(FrameError::Body),
             _ => Ok(()),
         }
     }
 
-    /// A question arrived at a server.
-    fn asked(&mut self) -> Result<(), FrameError> {
-        self.only_from(Role::Client)?;
-        self.questions = self.questions.saturating_add(1);
-        if self.questions > MAX_QUESTIONS { Err(FrameError::Questions) } else { Ok(()) }
-    }
-
     /// An answer arrived at a client.
     fn answered(&mut self) -> Result<(), FrameError> {
-        self.only_from(Role::Server)?;
+        self.only_from_server()?;
         self.questions = self.questions.checked_sub(1).ok_or(FrameError::Questions)?;
         Ok(())
     }
@@ -304,23 +303,6 @@ impl Open {
         }
         let (peer, bytes) = frame::decode_relay(body)?;
         Ok(Event::Relay { peer, unit, bytes })
-    }
-
-    fn streamed<'b>(
-        &mut self,
-        frame: Frame<'b>,
-        ours: &Limits,
-    ) -> Result<Option<Event<'b>>, FrameError> {
-        Ok(self.streams.act(frame, ours)?.map(|progress| match progress {
-            Progress::Begin { stream, envelope, length } => {
-                Event::Begin { stream, envelope, length }
-            }
-            Progress::Chunk { stream, bytes } => Event::Chunk { stream, bytes },
-            Progress::End(stream) => Event::End(stream),
-            Progress::Aborted { stream, failure } => Event::Aborted { stream, failure },
-            Progress::Stopped { stream, failure } => Event::Stopped { stream, failure },
-            Progress::Credit(stream) => Event::Credit(stream),
-        }))
     }
 
     /// The rules of the open state: whether a frame may come now, what it changes, and what the caller hears of it.
@@ -336,6 +318,9 @@ impl Open {
         let is_admission = matches!(frame, Frame::Welcome { .. } | Frame::Refused(_));
         if is_admission == self.admitted {
             return Err(FrameError::Admission);
+        }
+        if !self.streams.act(&frame, ours)? {
+            return Ok(None);
         }
         Ok(Some(match frame {
             Frame::Welcome { id: 0 | u32::MAX, .. } => return Err(FrameError::Body),
@@ -355,33 +340,17 @@ impl Open {
                 self.owed.pong = Some(echo);
                 return Ok(None);
             }
-            Frame::Pong | Frame::Skipped => return Ok(None),
-            Frame::Open { id, name } => {
-                self.asked()?;
-                if u32::from(id.0) != self.next_channel {
-                    return Err(FrameError::Channel);
-                }
-                self.next_channel = self.next_channel.saturating_add(1);
-                Event::Open { id, name }
-            }
+            Frame::Pong | Frame::Done(_) | Frame::Skipped => return Ok(None),
             Frame::Opened { id, result } => {
                 self.answered()?;
                 Event::Opened { id, result }
-            }
-            Frame::Leave(id) => {
-                self.only_from(Role::Client)?;
-                Event::Left(id)
-            }
-            Frame::Find { query, find } => {
-                self.asked()?;
-                Event::Find { query, find }
             }
             Frame::Found { query, peer } => {
                 self.answered()?;
                 Event::Found { query, peer }
             }
             Frame::Peer(peer) => {
-                self.only_from(Role::Server)?;
+                self.only_from_server()?;
                 Event::Peer(peer)
             }
             Frame::Message { envelope, bytes } => {
@@ -390,19 +359,18 @@ impl Open {
             }
             Frame::Failed { envelope, failure } => Event::Failed { envelope, failure },
             Frame::RelayFailed { peer, failure } => {
-                self.only_from(Role::Server)?;
+                self.only_from_server()?;
                 Event::RelayFailed { peer, failure }
             }
-            Frame::Begin { envelope, .. } => {
+            Frame::Begin { stream, envelope, length } => {
                 self.check_party(envelope.party)?;
-                return self.streamed(frame, ours);
+                Event::Begin { stream, envelope, length }
             }
-            Frame::Chunk { .. }
-            | Frame::End(_)
-            | Frame::Abort { .. }
-            | Frame::Stop { .. }
-            | Frame::Credit { .. }
-            | Frame::Done(_) => return self.streamed(frame, ours),
+            Frame::Chunk { stream, bytes } => Event::Chunk { stream, bytes },
+            Frame::End(stream) => Event::End(stream),
+            Frame::Abort { stream, failure } => Event::Aborted { stream, failure },
+            Frame::Stop { stream, failure } => Event::Stopped { stream, failure },
+            Frame::Credit { stream, .. } => Event::Credit(stream),
         }))
     }
 }

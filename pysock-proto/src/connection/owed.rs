@@ -34,7 +34,12 @@ const MOST: usize = (HEADER + 6 + control::MAX_SUITES)
 const _: () = assert!(MOST + LENGTH + crate::crypto::TAG <= CONTROL_ROOM);
 
 impl Owed {
-    /// Writes the decision about a client, if it is due: nothing comes before it.
+    /// Whether the decision about a client is due.
+    pub(super) fn owes_admission(&self) -> bool {
+        self.welcome.is_some() || self.refused.is_some()
+    }
+
+    /// Writes that decision.
     pub(super) fn pay_admission<C: Crypto>(
         &mut self,
         sealer: &mut Sealer,
@@ -62,7 +67,6 @@ impl Owed {
         (streams, window): (&mut Streams, u32),
         tx: &mut Tx<'_>,
     ) -> Result<(), SendError> {
-        self.pay_admission::<C>(sealer, tx)?;
         let mut put = |kind, body: &[u8]| sealer.frame::<C>(tx, kind, [body, &[]], 0);
         if let Some(echo) = self.pong {
             put(types::PONG, &echo)?;

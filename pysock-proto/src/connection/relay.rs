@@ -3,10 +3,7 @@
 //! A unit is written behind the open record and sealed there before the record is extended over it, so that not even a
 //! forgotten [`PeerTx`] can show the server plain text.
 
-use super::{
-    Connection,
-    open::{Open, Role},
-};
+use super::{Connection, open::Open};
 use crate::{
     buffer::Tx,
     crypto::{Crypto, Env, TAG},
@@ -101,7 +98,8 @@ impl<C: Crypto> Connection<C> {
 
     fn with_peers(&mut self) -> Result<&mut Open, SendError> {
         let open = self.opened()?;
-        if open.role == Role::Client { Ok(open) } else { Err(SendError::Role) }
+        open.only_client()?;
+        Ok(open)
     }
 }
 

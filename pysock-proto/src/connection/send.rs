@@ -1,9 +1,6 @@
 //! Sending. Every operation looks before it acts: an error leaves connection and buffer as they were.
 
-use super::{
-    Connection,
-    open::{Open, Role},
-};
+use super::{Connection, open::Open};
 use crate::{
     buffer::Tx,
     crypto::Crypto,
@@ -20,13 +17,17 @@ use crate::{
 };
 
 impl Open {
-    fn only(&self, role: Role) -> Result<(), SendError> {
-        if self.role == role { Ok(()) } else { Err(SendError::Role) }
+    pub(super) fn only_client(&self) -> Result<(), SendError> {
+        if self.role.is_server() { Err(SendError::Role) } else { Ok(()) }
+    }
+
+    fn only_server(&self) -> Result<(), SendError> {
+        if self.role.is_server() { Ok(()) } else { Err(SendError::Role) }
     }
 
     /// A client may have so many questions open.
     fn ask<C: Crypto>(&mut self, tx: &mut Tx<'_>, kind: u8, body: &[u8]) -> Result<(), SendError> {
-        self.only(Role::Client)?;
+        self.only_client()?;
         if self.questions >= MAX_QUESTIONS {
             return Err(SendError::Questions);
         }
@@ -42,7 +43,7 @@ impl Open {
         kind: u8,
         body: &[u8],
     ) -> Result<(), SendError> {
-        self.only(Role::Server)?;
+        self.only_server()?;
         let left = self.questions.checked_sub(1).ok_or(SendError::Questions)?;
         self.put::<C>(tx, kind, [body, &[]])?;
         self.questions = left;
@@ -207,7 +208,7 @@ impl<C: Crypto> Connection<C> {
         failure: Failure,
     ) -> Result<(), SendError> {
         let open = self.opened()?;
-        open.only(Role::Server)?;
+        open.only_server()?;
         let body = frame::relay_failed(peer, failure);
         open.put::<C>(tx, types::RELAY_FAILED, [body.as_slice(), &[]])
     }
@@ -235,7 +236,7 @@ impl<C: Crypto> Connection<C> {
     /// [`SendError::Full`] while the buffer has no room.
     pub fn leave_channel(&mut self, tx: &mut Tx<'_>, id: ChannelId) -> Result<(), SendError> {
         let open = self.opened()?;
-        open.only(Role::Client)?;
+        open.only_client()?;
         let body = control::encode_leave(id);
         open.put::<C>(tx, types::LEAVE, [body.as_slice(), &[]])
     }
@@ -284,7 +285,7 @@ impl<C: Crypto> Connection<C> {
     /// [`SendError::Full`] while the buffer has no room.
     pub fn announce(&mut self, tx: &mut Tx<'_>, peer: &PeerInfo) -> Result<(), SendError> {
         let open = self.opened()?;
-        open.only(Role::Server)?;
+        open.only_server()?;
         let body = control::encode_peer(peer);
         open.put::<C>(tx, types::PEER, [body.as_slice(), &[]])
     }

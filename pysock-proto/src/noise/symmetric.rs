@@ -39,9 +39,16 @@ fn hmac<C: Crypto>(key: &[u8; 32], data: [&[u8]; 2]) -> [u8; 32] {
 
 /// Noise §4.3 `HKDF` with `N` outputs.
 fn hkdf<C: Crypto, const N: usize>(ck: &[u8; 32], material: &[u8]) -> [[u8; 32]; N] {
+    let mut out = [[0; 32]; N];
+    expand::<C>(ck, material, &mut out);
+    out
+}
+
+#[inline(never)] // One copy for every number of outputs: 0.2 KiB of flash.
+fn expand<C: Crypto>(ck: &[u8; 32], material: &[u8], out: &mut [[u8; 32]]) {
     let mut temp = hmac::<C>(ck, [material, &[]]);
-    let (mut out, mut last, mut number) = ([[0; 32]; N], [0; 32], 0u8);
-    for slot in &mut out {
+    let (mut last, mut number) = ([0; 32], 0u8);
+    for slot in out {
         let previous: &[u8] = if number == 0 { &[] } else { &last };
         number = number.saturating_add(1);
         last = hmac::<C>(&temp, [previous, &[number]]);
@@ -49,7 +56,6 @@ fn hkdf<C: Crypto, const N: usize>(ck: &[u8; 32], material: &[u8]) -> [[u8; 32];
     }
     wipe(&mut temp);
     wipe(&mut last);
-    out
 }
 
 /// The name with AESGCM. Without psk0 it has 29 bytes: a name no longer than a hash is padded, and only a longer one hashed.

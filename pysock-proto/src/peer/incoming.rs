@@ -9,7 +9,6 @@ use crate::{
     limits::Limits,
     message::{Envelope, Party, Unit},
     store::Store,
-    stream::Progress,
     time::Instant,
     wire::{
         Reader,
@@ -220,43 +219,40 @@ fn act<'b>(
         unknown if unknown & frame::types::IGNORABLE != 0 => return Ok(None),
         _ => return Err(FrameError::Unknown),
     }
-    let direct = |envelope: &Envelope| match envelope.party {
-        Party::Server => Ok((envelope.channel.0, envelope.kind)),
-        _ => Err(FrameError::Body),
-    };
-    let decoded = frame::decode(kind, body)?;
-    match decoded {
-        Frame::Message { envelope, bytes } => {
-            let (channel, kind) = direct(&envelope)?;
-            peer.counted();
-            return Ok(Some(PeerEvent::Message { channel, kind, bytes }));
-        }
-        Frame::Failed { envelope, failure } => {
-            let (channel, kind) = direct(&envelope)?;
-            return Ok(Some(PeerEvent::Refused { channel, kind, failure }));
-        }
-        Frame::Begin { envelope, .. } => {
-            direct(&envelope)?;
-            peer.counted();
-        }
-        _ => {}
+    let frame = frame::decode(kind, body)?;
+    if frame.envelope().is_some_and(|envelope| envelope.party != Party::Server) {
+        return Err(FrameError::Body);
     }
-    let Some(ours) = streams else {
-        // It belongs to streams that are over on this side; the message is as good as lost.
-        if matches!(decoded, Frame::Begin { .. }) {
-            peer.misses(1);
+    if matches!(frame, Frame::Message { .. } | Frame::Begin { .. }) {
+        peer.counted();
+    }
+    let is_heard = match (&frame, streams) {
+        (Frame::Message { .. } | Frame::Failed { .. }, _) => true,
+        (_, Some(ours)) => peer.streams.act(&frame, ours)?,
+        // It belongs to streams that are over on this side; a message that begins is as good as lost.
+        (_, None) => {
+            peer.misses(u32::from(matches!(frame, Frame::Begin { .. })));
+            false
         }
-        return Ok(None);
     };
-    Ok(peer.streams.act(decoded, ours)?.map(|progress| match progress {
-        Progress::Begin { stream, envelope, length } => {
-            let (channel, kind) = (envelope.channel.0, envelope.kind);
-            PeerEvent::Begin { stream, channel, kind, length }
+    if !is_heard {
+        return Ok(None);
+    }
+    Ok(Some(match frame {
+        Frame::Message { envelope: Envelope { channel, kind, .. }, bytes } => {
+            PeerEvent::Message { channel: channel.0, kind, bytes }
         }
-        Progress::Chunk { stream, bytes } => PeerEvent::Chunk { stream, bytes },
-        Progress::End(stream) => PeerEvent::End(stream),
-        Progress::Aborted { stream, failure } => PeerEvent::Aborted { stream, failure },
-        Progress::Stopped { stream, failure } => PeerEvent::Stopped { stream, failure },
-        Progress::Credit(stream) => PeerEvent::Credit(stream),
+        Frame::Failed { envelope: Envelope { channel, kind, .. }, failure } => {
+            PeerEvent::Refused { channel: channel.0, kind, failure }
+        }
+        Frame::Begin { stream, envelope: Envelope { channel, kind, .. }, length } => {
+            PeerEvent::Begin { stream, channel: channel.0, kind, length }
+        }
+        Frame::Chunk { stream, bytes } => PeerEvent::Chunk { stream, bytes },
+        Frame::End(stream) => PeerEvent::End(stream),
+        Frame::Abort { stream, failure } => PeerEvent::Aborted { stream, failure },
+        Frame::Stop { stream, failure } => PeerEvent::Stopped { stream, failure },
+        Frame::Credit { stream, .. } => PeerEvent::Credit(stream),
+        _ => return Ok(None),
     }))
 }

@@ -7,9 +7,9 @@
 
 use super::{Reader, Writer, control};
 use crate::{
-    directory::{Find, PeerInfo},
+    directory::PeerInfo,
     error::{CloseReason, Failure, FrameError, Refusal},
-    id::{ChannelId, ChannelName, PeerId, RequestId, StreamId},
+    id::{ChannelId, PeerId, RequestId, StreamId},
     message::{Envelope, Kind, Party, Unit},
 };
 
@@ -64,18 +64,9 @@ pub(crate) enum Frame<'b> {
     Close(CloseReason),
     Ping([u8; 4]),
     Pong,
-    Open {
-        id: ChannelId,
-        name: ChannelName,
-    },
     Opened {
         id: ChannelId,
         result: Result<(), Failure>,
-    },
-    Leave(ChannelId),
-    Find {
-        query: u16,
-        find: Find,
     },
     Found {
         query: u16,
@@ -119,6 +110,18 @@ pub(crate) enum Frame<'b> {
     },
     /// Unknown and ignorable.
     Skipped,
+}
+
+impl Frame<'_> {
+    /// Which message it is, or belongs to, if it says so itself.
+    pub(crate) fn envelope(&self) -> Option<&Envelope> {
+        match self {
+            Frame::Message { envelope, .. }
+            | Frame::Failed { envelope, .. }
+            | Frame::Begin { envelope, .. } => Some(envelope),
+            _ => None,
+        }
+    }
 }
 
 /// Type byte and header of a message.
@@ -271,7 +274,12 @@ fn stream<'b>(kind: u8, mut from: Reader<'b>) -> Option<Frame<'b>> {
     from.0.is_empty().then_some(frame)
 }
 
-/// Decodes one frame of any type.
+/// Whether only a client sends frames of this type. A server decodes them on its own.
+pub(crate) fn is_clients(kind: u8) -> bool {
+    matches!(kind, types::OPEN | types::LEAVE | types::FIND)
+}
+
+/// Decodes one frame of any other type.
 #[inline(never)] // Called once, and smaller for a microcontroller on its own.
 pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Frame<'_>, FrameError> {
     let code = || body.first().copied().ok_or(FrameError::Body);
@@ -303,25 +311,17 @@ pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Frame<'_>, FrameError> {
         types::CLOSE => Frame::Close(CloseReason::from_code(code()?)),
         types::PING => Frame::Ping(Reader(body).array().ok_or(FrameError::Body)?),
         types::PONG => Frame::Pong,
-        types::OPEN => {
-            let (id, name) = control::decode_open(body)?;
-            Frame::Open { id, name }
-        }
         types::OPENED => {
             let (id, failure) = control::decode_opened(body)?;
             let result = if failure == 0 { Ok(()) } else { Err(Failure::from_code(failure)) };
             Frame::Opened { id, result }
-        }
-        types::LEAVE => Frame::Leave(control::decode_leave(body)?),
-        types::FIND => {
-            let (query, find) = control::decode_find(body)?;
-            Frame::Find { query, find }
         }
         types::FOUND => {
             let (query, peer) = control::decode_found(body)?;
             Frame::Found { query, peer }
         }
         types::PEER => Frame::Peer(control::decode_peer(body)?),
+        clients if is_clients(clients) => return Err(FrameError::Role),
         unknown if unknown & types::IGNORABLE != 0 => Frame::Skipped,
         _ => return Err(FrameError::Unknown),
     })

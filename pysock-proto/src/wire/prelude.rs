@@ -34,6 +34,7 @@ pub(crate) struct Prelude {
 }
 
 impl Prelude {
+    #[inline(never)] // One copy for prologue and wire: 0.1 KiB of flash.
     pub(crate) fn to_bytes(self) -> [u8; LEN] {
         let [m0, m1, m2, m3] = MAGIC;
         let flags = if self.psk_hint.is_some() { FLAG_PSK } else { 0 };

@@ -125,7 +125,10 @@ impl Messages {
         let (mut moved, mut at) = (false, 0);
         while let Some(active) = self.active.get_mut(at) {
             match active.advance(out, outbox.least()) {
-                Step::Sent => moved = true,
+                Step::Sent => {
+                    outbox.progressed();
+                    moved = true;
+                }
                 Step::Nothing => {}
                 Step::Full => return Turn { moved, filled: Filled::Full },
                 Step::Over => {

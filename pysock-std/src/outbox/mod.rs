@@ -63,6 +63,8 @@ pub(crate) struct Outbox {
     limits: Queue,
     dropped: AtomicU64,
     epoch: AtomicU64,
+    /// Counts whatever leaves, also parts of what is large: whoever waits for room sees whether it is worth it.
+    progress: AtomicU64,
 }
 
 /// Why an item was not queued.
@@ -118,6 +120,7 @@ impl Outbox {
             limits,
             dropped: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +137,16 @@ impl Outbox {
     /// Bytes waiting.
     pub(crate) fn waiting(&self) -> usize {
         self.lock().bytes
+    }
+
+    /// Something of it has left.
+    pub(crate) fn progressed(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Another number each time that something of it has left.
+    pub(crate) fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -190,6 +203,7 @@ impl Outbox {
 
     /// An item that was popped is sent, or given up.
     pub(crate) fn settle(&self, cost: usize) {
+        self.progressed();
         let mut inner = self.lock();
         inner.bytes = inner.bytes.saturating_sub(cost);
         if inner.full_since.is_some() && inner.bytes <= self.limits.bytes / 2 {

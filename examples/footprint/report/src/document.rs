@@ -29,7 +29,7 @@ each. The stack is painted; what counts is the client's calls alone.
 `link_xx` and `link_xk` are a handshake with the server, not knowing its key and knowing it: one key made, three Diffie-Hellman.
 `link_N`: a message of N bytes. `link_stream_1024`: 1 KiB in a stream. `peer_xx` and `peer_kk`: a handshake with another client,
 end to end. `thermometer` is a whole firmware with TCP/IP, network driver, key store and console, which has a dialogue with real
-programs of the desktop; `peak stack` is the deepest it got there, everything included.
+programs of the desktop. The deepest its stack gets there is about 8 KiB, with the main loop's own data and all of the network.
 
 ";
 

@@ -1,6 +1,5 @@
-//! `dialogue BOARD FIRMWARE PYSOCK PEAK`: runs the firmware on an emulated board against the real server and real desktop
-//! clients, and checks what both sides say. Prints one line for each thing that holds, and writes how deep the stack of the
-//! firmware was used to the file PEAK.
+//! `dialogue BOARD FIRMWARE PYSOCK`: runs the firmware on an emulated board against the real server and real desktop
+//! clients, and checks what both sides say. Prints one line for each thing that holds.
 
 mod process;
 mod scene;
@@ -26,8 +25,8 @@ const UPLOAD: usize = 100_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [board, firmware, pysock, peak] = &arguments[..] else {
-        eprintln!("usage: dialogue BOARD FIRMWARE PYSOCK PEAK");
+    let [board, firmware, pysock] = &arguments[..] else {
+        eprintln!("usage: dialogue BOARD FIRMWARE PYSOCK");
         return ExitCode::FAILURE;
     };
     let folder = env::temp_dir().join(format!("pysock-dialogue-{}-{board}", std::process::id()));
@@ -35,8 +34,7 @@ fn main() -> ExitCode {
     let outcome = absolute(firmware).and_then(|firmware| {
         let pysock = absolute(pysock)?;
         fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let stack = play(&Scene::new(board, firmware, pysock, folder.clone()))?;
-        fs::write(peak, format!("peak stack {stack} bytes\n")).map_err(|e| format!("{peak}: {e}"))
+        play(&Scene::new(board, firmware, pysock, folder.clone()))
     });
     match outcome {
         Ok(()) => {
@@ -60,8 +58,7 @@ fn same(what: &str, left: &str, right: &str) -> Outcome<()> {
     if left == right { Ok(()) } else { Err(format!("{what}: {left:?} is not {right:?}\n")) }
 }
 
-/// Gives the depth of the stack, as the firmware says it.
-fn play(scene: &Scene) -> Outcome<String> {
+fn play(scene: &Scene) -> Outcome<()> {
     let holds = |what: &str| println!("{}: {what}", scene.board);
     let mut server = scene.server("server", 0)?;
     let server_key = scene.public_key("server")?;
@@ -138,7 +135,6 @@ fn play(scene: &Scene) -> Outcome<String> {
 
     scene.command("quit")?;
     let stack = chip.expect("peak stack ", SOON)?;
-    let depth = stack.split(' ').next().unwrap_or_default().to_owned();
     if !chip.ends(SOON)?.success() {
         return Err("the firmware did not end well\n".into());
     }
@@ -146,7 +142,7 @@ fn play(scene: &Scene) -> Outcome<String> {
     damaged(scene, port)?;
     holds("damaged flash: refuses to start, and touches nothing");
     drop(server);
-    Ok(depth)
+    Ok(())
 }
 
 fn remembers(chip: &mut process::Process, [identity, server, owner]: [&str; 3]) -> Outcome<()> {

@@ -83,7 +83,7 @@ pub const MAX_GROUPS: usize = 256;
 
 /// How long a member has to answer the owner, or the owner a member.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How long one message may wait for its place in the queue to one member.
+/// How long messages may wait for their place in the queue to a member that takes nothing meanwhile.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// How long a program may take to decide about an invitation.
 const DECIDE_WITHIN: Duration = Duration::from_secs(60);

@@ -155,12 +155,18 @@ fn fail(lane: &mut VecDeque<Parcel>, why: &Arc<Error>) {
 /// Brings the messages for one member into its queue, in order.
 async fn work(shared: Arc<Shared>, room: Arc<Room>, to: Stint) {
     while room.lock().awaits(to) {
-        let carried = tokio::time::timeout(SEND_WITHIN, room.carry(&shared, to)).await;
-        let carried = carried.unwrap_or_else(|_| {
-            let (key, name) = (&to.0, room.name_of(&to.0));
-            let to = name.map_or_else(|| key.to_string(), |name| name.to_string());
-            Err(Error::NoReply { to, timeout: SEND_WITHIN })
-        });
+        let progress = || shared.book.get(&to.0).map(|entry| entry.outbox.progress());
+        let before = progress();
+        let carried = match tokio::time::timeout(SEND_WITHIN, room.carry(&shared, to)).await {
+            Ok(carried) => carried,
+            // Something large may be in front, and the way slow.
+            Err(_) if progress() != before => continue,
+            Err(_) => {
+                let (key, name) = (&to.0, room.name_of(&to.0));
+                let to = name.map_or_else(|| key.to_string(), |name| name.to_string());
+                Err(Error::NoReply { to, timeout: SEND_WITHIN })
+            }
+        };
         // All that waits has waited for the same.
         if let Err(why) = carried
             && let Some(lane) = room.lock().lanes.get_mut(&to)
