@@ -176,6 +176,10 @@
     )
 )]
 
+// What tests inside share with those beside names the crate from outside.
+#[cfg(test)]
+extern crate self as pysock_proto;
+
 mod buffer;
 mod connection;
 pub mod crypto;

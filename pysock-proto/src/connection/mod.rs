@@ -69,7 +69,7 @@ pub struct ClientSetup<'a> {
     pub expect: Expect<'a>,
     /// A pre-shared key, if the server asks for one.
     pub psk: Option<&'a Psk>,
-    /// The cipher suite; has to be one of [`Crypto::SUITES`].
+    /// The cipher suite; has to be one of [`Crypto::suites`].
     pub suite: Suite,
 }
 

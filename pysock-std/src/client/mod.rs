@@ -6,6 +6,7 @@ pub mod groups;
 mod peers;
 mod session;
 mod shared;
+mod suites;
 
 use std::{
     path::Path,
@@ -91,6 +92,12 @@ impl Client {
     /// The identity of its server.
     pub fn server_key(&self) -> Option<PublicKey> {
         self.shared.pinned()
+    }
+
+    /// The cipher suite of its latest connection: the best that both sides have, unless somebody on the path has refused it
+    /// in the server's name. All are equally strong.
+    pub fn suite(&self) -> pysock_proto::Suite {
+        self.shared.suites.used()
     }
 
     /// How it is doing, now and whenever that changes.
@@ -356,11 +363,14 @@ impl ClientBuilder {
         let opened = tokio::task::spawn_blocking(move || {
             let Some(path) = path else { return Ok((None, None)) };
             let file = StateFile::open(path)?;
-            let known = file.read()?.server(&at, port).map(|known| known.key);
+            let known = file.read()?.server(&at, port).cloned();
             Ok::<_, Error>((Some(Arc::new(file)), known))
         });
         let (state, known) = opened.await.map_err(|e| Error::Value(e.to_string()))??;
-        let pinned = self.config.server_key.or(known);
+        let pinned = self.config.server_key.or(known.as_ref().map(|known| known.key));
+        // What another server has listed says nothing about this one.
+        let suites = known.filter(|known| Some(known.key) == pinned).map(|known| known.suites);
+        let pinned = (pinned, suites.unwrap_or_default());
         let asks = (self.ask, self.ask_peer);
         let shared = Shared::new(self.config, name, (host, port), state, pinned, asks)?;
         let shared = Arc::new(shared);

@@ -14,7 +14,7 @@ use pysock_proto::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{Ask, AskPeer, Undelivered, groups::Groups, peers::Book};
+use super::{Ask, AskPeer, Undelivered, groups::Groups, peers::Book, suites::Suites};
 use crate::{
     Error, Sender, Target,
     config::{ClientConfig, Queue, WhenFull},
@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub(super) ask: Option<Arc<Ask>>,
     /// The key that the server has to have.
     pub(super) pinned: Mutex<Option<PublicKey>>,
+    /// What is known of its cipher suites.
+    pub(super) suites: Suites,
     pub(super) outbox: Arc<Outbox>,
     /// Other clients, end to end.
     pub(super) book: Book,
@@ -107,7 +109,7 @@ impl Shared {
         name: Name,
         (host, port): (String, u16),
         state: Option<Arc<StateFile>>,
-        pinned: Option<PublicKey>,
+        (pinned, suites): (Option<PublicKey>, Vec<u8>),
         (ask, ask_peer): (Option<Arc<Ask>>, Option<Arc<AskPeer>>),
     ) -> Result<Self, Error> {
         // The program waits while the server is behind.
@@ -124,6 +126,7 @@ impl Shared {
             requests: Requests::default(),
             status: watch::Sender::new(Status::Reconnecting("not connected yet".into())),
             pinned: Mutex::new(pinned),
+            suites: Suites::new(suites),
             channels: Mutex::default(),
             finds: Mutex::default(),
             next_find: AtomicU16::new(0),

@@ -14,8 +14,8 @@ mod ways;
 use std::{io, sync::Arc};
 
 use pysock_proto::{
-    Connection, Env, Ephemeral, Error as Ended, Event, Instant, Keypair, Limits, RustCrypto, RxBuf,
-    SecretKey, TxBuf,
+    Connection, Env, Ephemeral, Error as Ended, Event, Instant, Keypair, Limits, RxBuf, SecretKey,
+    TxBuf,
 };
 use tokio::net::TcpStream;
 
@@ -28,7 +28,7 @@ pub(crate) use ways::In;
 use crate::Error;
 
 /// The primitives of the desktop.
-pub(crate) type C = RustCrypto;
+pub(crate) type C = crate::crypto::Native;
 
 /// Bytes of one large message that may be under way, as this side announces it.
 pub(crate) const WINDOW: u32 = 256 * 1024;
