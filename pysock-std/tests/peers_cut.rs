@@ -13,7 +13,7 @@ use pysock_std::{
 use tokio::sync::watch;
 
 const MESSAGES: u64 = 10_000;
-/// The last one says that there are no more; it is repeated until it arrives.
+/// The last two say that there are no more.
 const END: u64 = u64::MAX;
 
 /// Numbers that look random, the same in every run.
@@ -73,7 +73,7 @@ async fn send_all(client: Arc<Client>, to: &'static str, progress: Arc<watch::Se
     }
 }
 
-async fn hear(mut listener: PeerListener) -> Ledger {
+async fn hear(mut listener: PeerListener, ended: Arc<watch::Sender<u64>>) -> Ledger {
     let mut ledger = Ledger::default();
     while let Some(news) = listener.next().await {
         match news {
@@ -81,7 +81,13 @@ async fn hear(mut listener: PeerListener) -> Ledger {
                 let number = u64::from_be_bytes(found.data()[..8].try_into().unwrap());
                 if number == END {
                     ledger.ends += 1;
-                    break;
+                    ended.send_modify(|ends| *ends += 1);
+                    // The first one shows this side what is missing, the second comes behind what the other side says of
+                    // that.
+                    if ledger.ends == 2 {
+                        break;
+                    }
+                    continue;
                 }
                 assert!(found.data()[..] == message(number)[..], "message {number} was altered");
                 ledger.received.push(number);
@@ -108,8 +114,12 @@ async fn ten_thousand_messages_each_way_while_connections_are_cut() {
         clients.push(Arc::new(client.connect(&proxy.address.to_string()).await.unwrap()));
         proxies.push(proxy);
     }
-    let listeners: Vec<_> =
-        clients.iter().map(|client| tokio::spawn(hear(client.listen_peers().unwrap()))).collect();
+    let (ended, mut ends) = watch::channel(0);
+    let ended = Arc::new(ended);
+    let listeners: Vec<_> = clients
+        .iter()
+        .map(|client| tokio::spawn(hear(client.listen_peers().unwrap(), ended.clone())))
+        .collect();
     let (progress, mut sent) = watch::channel(0);
     let progress = Arc::new(progress);
     let senders: Vec<_> = [(0, "b"), (1, "a")]
@@ -133,8 +143,11 @@ async fn ten_thousand_messages_each_way_while_connections_are_cut() {
             sender.await.unwrap();
         }
         let (cuts, proxies) = cutting.await.unwrap();
-        for (client, to) in [(&clients[0], "b"), (&clients[1], "a")] {
-            client.send_to_client(to, &END.to_be_bytes()).await.unwrap();
+        for round in 1..=2 {
+            for (client, to) in [(&clients[0], "b"), (&clients[1], "a")] {
+                client.send_to_client(to, &END.to_be_bytes()).await.unwrap();
+            }
+            ends.wait_for(|ends| *ends == 2 * round).await.unwrap();
         }
         let mut ledgers = Vec::new();
         for listener in listeners {
