@@ -33,6 +33,8 @@ pub(super) mod flag {
     pub(in crate::group) const WANTED: u8 = 0x20;
     /// Owner: it has left, and the others are to be told.
     pub(in crate::group) const LEAVING: u8 = 0x40;
+    /// Owner: it knows that it is out, and need not be told. Only a member's own view has the bit's other meaning.
+    pub(in crate::group) const PARTED: u8 = FRESH;
     /// Owner: a snapshot alone does not do, it has to be added anew.
     pub(in crate::group) const ANEW: u8 = 0x80;
 }

@@ -19,6 +19,8 @@ pub struct Step {
 enum What {
     Add,
     Remove,
+    /// A removal that the removed one has asked for: it may be gone by now, and need not be told.
+    Leave,
     Dissolve,
     /// A snapshot for a member that lags behind. A change may interrupt it.
     Resync,
@@ -93,6 +95,10 @@ impl<S: Store<Member>> Group<S> {
     /// [`GroupError::NotMember`], [`GroupError::Busy`], [`GroupError::Used`], [`GroupError::Over`], and
     /// [`GroupError::Role`] for the owner itself; nothing has changed.
     pub fn remove(&mut self, key: &PublicKey) -> Result<(), GroupError> {
+        self.take_off(key, What::Remove)
+    }
+
+    fn take_off(&mut self, key: &PublicKey, what: What) -> Result<(), GroupError> {
         self.may_change()?;
         if *key == self.owner {
             return Err(GroupError::Role);
@@ -100,7 +106,7 @@ impl<S: Store<Member>> Group<S> {
         let name = *self.get(key).ok_or(GroupError::NotMember)?.name();
         self.epoch = self.next_epoch()?;
         self.take_out(key);
-        self.start(What::Remove, *key, name, Stage::Others);
+        self.start(what, *key, name, Stage::Others);
         Ok(())
     }
 
@@ -224,7 +230,9 @@ impl<S: Store<Member>> Group<S> {
             _ => return Err(GroupError::Role),
         };
         if *op == Op::Leave {
-            member.set(flag::LEAVING);
+            // Said before it was added anew, it knows nothing of that.
+            let parted = if epoch >= member.since() { flag::PARTED } else { 0 };
+            member.set(flag::LEAVING | parted);
             return Ok(Applied::Leaves(*from));
         }
         let remembers = epoch != 0 && epoch <= current;
@@ -269,12 +277,13 @@ impl<S: Store<Member>> Group<S> {
         let Some(member) = self.members.as_slice().iter().find(wanting) else { return };
         let (key, name) = (*member.key(), *member.name());
         let (leaving, anew) = (member.has(flag::LEAVING), member.has(flag::ANEW));
+        let what = if member.has(flag::PARTED) { What::Leave } else { What::Remove };
         if let Some(member) = self.find(&key) {
-            member.clear(flag::LEAVING | flag::WANTED);
+            member.clear(flag::LEAVING | flag::PARTED | flag::WANTED);
         }
         match (leaving, anew) {
             // Epochs used up: the group has to be made anew anyway.
-            (true, _) => drop(self.remove(&key)),
+            (true, _) => drop(self.take_off(&key, what)),
             (false, true) if self.next_epoch().is_err() => {}
             (false, true) => self.start(What::Add, key, name, Stage::Snapshot(0)),
             (false, false) => self.start(What::Resync, key, name, Stage::Snapshot(0)),
@@ -303,10 +312,10 @@ impl<S: Store<Member>> Group<S> {
             return;
         }
         self.plan = None;
-        if plan.what == What::Dissolve {
-            self.members.retain(|_| false);
-        } else {
-            self.plan = Some(Plan { stage: Stage::Last, out: false, ..plan });
+        match plan.what {
+            What::Dissolve => self.members.retain(|_| false),
+            What::Leave => {}
+            _ => self.plan = Some(Plan { stage: Stage::Last, out: false, ..plan }),
         }
     }
 
@@ -377,7 +386,7 @@ impl<S: Store<Member>> Group<S> {
     /// What all others are told.
     fn told(&self, plan: &Plan) -> Control {
         let op = match plan.what {
-            What::Remove => Op::Removed(plan.key),
+            What::Remove | What::Leave => Op::Removed(plan.key),
             What::Dissolve => Op::Dissolved,
             What::Add | What::Resync => Op::Added { key: plan.key, name: plan.name },
         };
@@ -390,7 +399,7 @@ impl Member {
     fn answers(&mut self, answer: Answer, soon: bool) {
         match answer {
             Answer::Done => {}
-            Answer::Gone => self.set(flag::LEAVING),
+            Answer::Gone => self.set(flag::LEAVING | flag::PARTED),
             // Not at once: adding it anew is a change, and two members could keep each other's changes going.
             Answer::Forgotten => self.set(flag::LAGGING | flag::ANEW),
             Answer::Stale | Answer::Refused | Answer::Failed => {
