@@ -19,8 +19,8 @@ use crate::{
     work::{CHANNELS_EACH, CONNECTING, END, IN_FLIGHT, Work},
 };
 
-/// Messages between two looks at the clock, unless they are large.
-const OFTEN: u32 = 32;
+/// Bytes of messages that are sent together, between two looks at the clock.
+const TOGETHER: usize = 16 << 10;
 /// Identities that connect by turns: none replaces its own connection that is still being closed.
 const IDENTITIES: usize = 512;
 /// How long the answer to all that was sent may take.
@@ -107,17 +107,15 @@ async fn echoes(
     window: usize,
     payload: &Bytes,
 ) -> io::Result<u64> {
-    for _ in 0..window {
-        channel.send(payload.clone()).await.map_err(failed)?;
-    }
+    channel.send_many(std::iter::repeat_n(payload, window)).await.map_err(failed)?;
     let (mut count, mut under_way) = (0, window);
     while under_way > 0 {
-        channel.listen().await.ok_or_else(gone)?;
-        count += 1;
+        let back = channel.listen_many().await.ok_or_else(gone)?.len();
+        count += back as u64;
         if watch.is_over() {
-            under_way -= 1;
+            under_way -= back;
         } else {
-            channel.send(payload.clone()).await.map_err(failed)?;
+            channel.send_many(std::iter::repeat_n(payload, back)).await.map_err(failed)?;
         }
     }
     Ok(count)
@@ -170,18 +168,15 @@ async fn many_channels(job: &Job, count: usize) -> io::Result<Outcome> {
     in_turns(job, channels.into_iter()).await
 }
 
-/// Calls `send` until the time is over.
+/// Calls `send` with messages until the time is over.
 async fn send_all(
     watch: &Stopwatch,
     size: usize,
-    mut send: impl AsyncFnMut(Bytes) -> Result<(), pysock_std::Error>,
+    mut send: impl AsyncFnMut(&[Bytes]) -> Result<(), pysock_std::Error>,
 ) -> io::Result<()> {
-    let payload = Bytes::from(vec![7; size]);
-    let often = if size < 16 << 10 { OFTEN } else { 1 };
-    let mut sent = 0_u32;
-    while !sent.is_multiple_of(often) || !watch.is_over() {
-        send(payload.clone()).await.map_err(failed)?;
-        sent = sent.wrapping_add(1);
+    let messages = vec![Bytes::from(vec![7; size]); (TOGETHER / size).max(1)];
+    while !watch.is_over() {
+        send(&messages).await.map_err(failed)?;
     }
     Ok(())
 }
@@ -190,7 +185,11 @@ async fn stream(job: &Job, size: usize) -> io::Result<Outcome> {
     let client = join(job, "streamer", key()?).await?;
     let channel = client.create_channel(CHANNEL).await.map_err(failed)?;
     let watch = job.start();
-    send_all(&watch, size, async |data| channel.send(data).await).await?;
+    send_all(&watch, size, async |messages| match messages {
+        [large] => channel.send(large.clone()).await,
+        small => channel.send_many(small).await,
+    })
+    .await?;
     let answer = channel.request_within(PATIENCE, Target::SERVER, &[]).await.map_err(failed)?;
     let count = answer.data().first_chunk().copied().map(u64::from_le_bytes);
     watch.stop(count.unwrap_or(0))
@@ -207,11 +206,11 @@ async fn fan_out(job: &Job, receivers: usize, size: usize) -> io::Result<Outcome
     let watch = job.start();
     if receivers == 1 {
         let to = Target::from(numbered("client", 0).as_str());
-        let send = async |data| channel.send_to(to.clone(), data).await;
+        let send = async |messages: &[Bytes]| channel.send_many_to(to.clone(), messages).await;
         send_all(&watch, size, send).await?;
         channel.send_to(to, END).await.map_err(failed)?;
     } else {
-        send_all(&watch, size, async |data| channel.publish(data).await).await?;
+        send_all(&watch, size, async |messages| channel.publish_many(messages).await).await?;
         channel.publish(END).await.map_err(failed)?;
     }
     watch.stop(sum(tasks).await?)
@@ -220,11 +219,13 @@ async fn fan_out(job: &Job, receivers: usize, size: usize) -> io::Result<Outcome
 /// Counts until the end.
 async fn receive(client: Client, mut channel: Channel) -> io::Result<u64> {
     let (_client, mut count) = (client, 0);
-    while let Some(message) = channel.listen().await {
-        if message.data() == END {
-            return Ok(count);
+    while let Some(messages) = channel.listen_many().await {
+        for message in messages.iter() {
+            if message == END {
+                return Ok(count);
+            }
+            count += 1;
         }
-        count += 1;
     }
     Err(gone())
 }
@@ -236,18 +237,21 @@ async fn end_to_end(job: &Job, size: usize) -> io::Result<Outcome> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let (_receiver, mut count) = (receiver, 0);
-        while let Some(message) = heard.listen().await {
-            if message.data() == END {
-                return Ok(count);
+        while let Some(messages) = heard.listen_many().await {
+            for message in messages.iter() {
+                if message == END {
+                    return Ok(count);
+                }
+                count += 1;
             }
-            count += 1;
         }
         Err(gone())
     });
     let client = join(job, "sender", key()?).await?;
     let to = Target::from(&client.handshake("receiver").await.map_err(failed)?);
     let watch = job.start();
-    send_all(&watch, size, async |data| client.send_to_client(to.clone(), data).await).await?;
+    let send = async |messages: &[Bytes]| client.send_many_to_client(to.clone(), messages).await;
+    send_all(&watch, size, send).await?;
     client.send_to_client(to, END).await.map_err(failed)?;
     watch.stop(sum(tasks).await?)
 }

@@ -71,6 +71,8 @@ impl Messages {
                 Attempt::Done => settled += cost,
                 Attempt::Begun => {}
                 Attempt::Full(item) => {
+                    // A part of it may have gone.
+                    settled += cost - item.cost();
                     self.ready.push_front(item);
                     filled = Filled::Full;
                     break;
