@@ -33,7 +33,7 @@ pub(crate) async fn run(
         Work::Echo { .. } | Work::Clients { .. } => {
             let channel = server.create_channel(CHANNEL).map_err(failed)?;
             ready(&address, &key)?;
-            echo(channel).await
+            tokio::spawn(echo(channel)).await?
         }
         Work::Channels { count } => {
             for number in 0..count.min(CHANNELS_EACH) {
@@ -47,7 +47,7 @@ pub(crate) async fn run(
         Work::Stream { .. } => {
             let channel = server.create_channel(CHANNEL).map_err(failed)?;
             ready(&address, &key)?;
-            count(channel).await
+            tokio::spawn(count(channel)).await?
         }
         // Its clients talk to each other, or not at all.
         Work::FanOut { .. } | Work::Connect | Work::Idle { .. } => {

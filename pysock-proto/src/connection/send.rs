@@ -80,12 +80,16 @@ impl<C: Crypto> Connection<C> {
             Ok(open) => open,
             Err(error) => return (0, Err(error)),
         };
-        let mut sent: usize = 0;
-        for bytes in messages {
-            if let Err(error) = open.put::<C>(tx, kind, [header.as_slice(), bytes]) {
+        let header = header.as_slice();
+        let (mut messages, mut sent) = (messages.into_iter().peekable(), 0_usize);
+        while let Some(bytes) = messages.peek() {
+            // The first of each record, with all that may be due before it; the others only follow.
+            if let Err(error) = open.put::<C>(tx, kind, [header, bytes]) {
                 return (sent, Err(error));
             }
-            sent = sent.saturating_add(1);
+            messages.next();
+            let joined = open.sealer.join(tx, (kind, header), &mut messages, CONTROL_ROOM);
+            sent = sent.saturating_add(1).saturating_add(joined);
         }
         (sent, Ok(()))
     }

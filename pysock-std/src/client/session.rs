@@ -119,6 +119,7 @@ async fn live(shared: &Arc<Shared>, peers: &mut PeerTask, link: &mut Link) -> En
         budget: shared.budget.clone(),
         counters: shared.counters.clone(),
         stall: Duration::from_secs(shared.config.idle_timeout.into()),
+        low_latency: shared.config.low_latency,
     };
     link.live(&mut Listening { shared, peers }, &around).await
 }

@@ -9,15 +9,24 @@ mod receiving;
 mod relaying;
 mod run;
 mod sending;
+mod wait;
 mod ways;
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use pysock_proto::{
     Connection, Env, Ephemeral, Error as Ended, Event, Instant, Keypair, Limits, RxBuf, SecretKey,
     TxBuf,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+};
 
 pub(crate) use messages::Messages;
 pub(crate) use receiving::{Budget, Destination, Receiving};
@@ -158,6 +167,17 @@ impl Link {
         let n = self.socket.try_read(self.rx.space())?;
         self.rx.filled(n);
         Ok(n)
+    }
+
+    /// As [`read`](Self::read), and spares the kernel the question whether there is more after a read that was short.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.socket.poll_read_ready(cx))?;
+        memory::borrow_rx(&mut self.rx);
+        let mut space = ReadBuf::new(self.rx.space());
+        std::task::ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
+        let n = space.filled().len();
+        self.rx.filled(n);
+        Poll::Ready(Ok(n))
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Ended> {

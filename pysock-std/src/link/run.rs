@@ -1,11 +1,12 @@
 //! The life of an open connection: one task that reads, writes and keeps time for it.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -15,9 +16,10 @@ use pysock_proto::{
 use tokio::time::Instant;
 
 use super::{
-    C, Destination, Link, Receiving, far_away,
+    C, Destination, Link, Receiving,
     receiving::Budget,
     sending::{Filled, Sending},
+    wait::Alarm,
 };
 use crate::{
     line::Control,
@@ -111,26 +113,29 @@ pub(crate) struct Surroundings {
     pub(crate) counters: Arc<Counters>,
     /// How long the socket may take nothing at all.
     pub(crate) stall: Duration,
+    /// Look out for what comes next for a moment, instead of going to sleep at once.
+    pub(crate) low_latency: bool,
 }
 
-struct Life<'a, H> {
-    link: &'a mut Link,
-    handler: &'a mut H,
-    around: &'a Surroundings,
-    sending: Sending,
+pub(super) struct Life<'a, H> {
+    pub(super) link: &'a mut Link,
+    pub(super) handler: &'a mut H,
+    pub(super) around: &'a Surroundings,
+    pub(super) sending: Sending,
     receiving: Receiving,
-    blocked: Option<Wait>,
+    pub(super) blocked: Option<Wait>,
     /// The other side may still send something.
-    reading: bool,
+    pub(super) reading: bool,
     /// The memory that the last messages took, in bytes: the next will take as much, most likely.
     burst: usize,
     /// Bytes may be left that were received and not yet looked at.
-    leftover: bool,
+    pub(super) leftover: bool,
     closed: Option<End>,
     /// This side began the close.
     closed_here: bool,
-    ending: Option<(Ending, Instant)>,
-    stuck_since: Option<Instant>,
+    pub(super) ending: Option<(Ending, Instant)>,
+    pub(super) stuck_since: Option<Instant>,
+    pub(super) alarm: Alarm,
 }
 
 impl Link {
@@ -151,6 +156,7 @@ impl Link {
             closed_here: false,
             ending: None,
             stuck_since: None,
+            alarm: Alarm::new(),
         };
         let end = loop {
             match life.turn().await {
@@ -172,7 +178,7 @@ impl<H: Handler> Life<'_, H> {
         self.around.counters.wakeups.fetch_add(1, Ordering::Relaxed);
         let mut again = false;
         if self.blocked.is_none() && self.reading {
-            again |= self.read()?;
+            again |= poll_fn(|cx| Poll::Ready(self.read(cx))).await?;
         }
         again |= self.write()?;
         if self.link.conn.is_over() && self.stuck_since.is_none() {
@@ -186,7 +192,7 @@ impl<H: Handler> Life<'_, H> {
         self.wait().await
     }
 
-    fn over(&mut self) -> End {
+    pub(super) fn over(&mut self) -> End {
         match (self.closed.take(), self.ending) {
             (Some(end @ End::Refused(_)), _) => end,
             (Some(End::Closed(answer)), Some((ending, _))) if self.closed_here => {
@@ -199,7 +205,7 @@ impl<H: Handler> Life<'_, H> {
     }
 
     /// Reads and handles what is there. `true`: there may be more, but others have their turn first.
-    fn read(&mut self) -> Result<bool, End> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut total = 0;
         loop {
             if self.leftover {
@@ -212,17 +218,17 @@ impl<H: Handler> Life<'_, H> {
             if total >= BURST {
                 return Ok(true);
             }
-            match self.link.read() {
-                Ok(0) => {
+            match self.link.poll_read(cx) {
+                Poll::Ready(Ok(0)) => {
                     self.reading = false;
                     return self.link.conn.end_of_input().map(|()| false).map_err(End::Broken);
                 }
-                Ok(n) => {
+                Poll::Ready(Ok(n)) => {
                     total += n;
                     self.leftover = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(End::Io(error)),
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Err(error)) => return Err(End::Io(error)),
             }
         }
     }
@@ -378,61 +384,5 @@ impl<H: Handler> Life<'_, H> {
             }
         }
         Filled::All
-    }
-
-    /// Waits for whatever comes first.
-    async fn wait(&mut self) -> Result<(), End> {
-        let Link { socket, conn, clock, .. } = &*self.link;
-        let stuck = self.stuck_since;
-        let deadline = conn.deadline().into_iter().chain(self.handler.deadline()).min();
-        let mut until = deadline.map_or_else(far_away, |at| clock.at(at));
-        if let Some(since) = stuck {
-            until = until.min(since + self.around.stall);
-        }
-        if let Some((_, linger)) = self.ending {
-            until = until.min(linger);
-        }
-        let too_slow_at = match (self.ending, self.around.outbox.patience()) {
-            (None, Some(patience)) => {
-                self.sending.messages.holds_up_since().map(|since| since + patience)
-            }
-            _ => None,
-        };
-        if let Some(at) = too_slow_at {
-            until = until.min(at);
-        }
-        let blocked = &mut self.blocked;
-        let mut unblocked = false;
-        tokio::select! {
-            ready = socket.readable(), if self.reading && blocked.is_none() => ready.map_err(End::Io)?,
-            ready = socket.writable(), if stuck.is_some() => ready.map_err(End::Io)?,
-            () = self.around.outbox.line.woken() => {}
-            () = wait_for(blocked) => unblocked = true,
-            () = tokio::time::sleep_until(until) => {}
-        }
-        if unblocked {
-            (self.blocked, self.leftover) = (None, true);
-            return Ok(());
-        }
-        let now = Instant::now();
-        if stuck.is_some_and(|since| now >= since + self.around.stall) {
-            return Err(End::Stalled);
-        }
-        if too_slow_at.is_some_and(|at| now >= at) {
-            tracing::debug!("a receiver grants too little credit and is disconnected");
-            self.around.outbox.end(CloseReason::TooSlow, false);
-        }
-        if self.ending.is_some_and(|(_, linger)| now >= linger) {
-            return Err(self.over());
-        }
-        Ok(())
-    }
-}
-
-/// Waits for what blocks, or for ever.
-async fn wait_for(blocked: &mut Option<Wait>) {
-    match blocked {
-        Some(wait) => wait.await,
-        None => std::future::pending().await,
     }
 }

@@ -60,6 +60,7 @@ pub(super) async fn serve(hub: Arc<Hub>, socket: TcpStream, address: SocketAddr,
         budget: hub.budget.clone(),
         counters: hub.counters.clone(),
         stall: std::time::Duration::from_secs(hub.config.idle_timeout.into()),
+        low_latency: hub.config.low_latency,
     };
     // Whatever ends this task, the client is gone then.
     let leaving = Leaving { hub: &hub, session: &session };
