@@ -126,8 +126,6 @@ pub(super) struct Life<'a, H> {
     pub(super) blocked: Option<Wait>,
     /// The other side may still send something.
     pub(super) reading: bool,
-    /// The memory that the last messages took, in bytes: the next will take as much, most likely.
-    burst: usize,
     /// Bytes may be left that were received and not yet looked at.
     pub(super) leftover: bool,
     closed: Option<End>,
@@ -150,7 +148,6 @@ impl Link {
             receiving,
             blocked: None,
             reading: true,
-            burst: 0,
             leftover: true,
             closed: None,
             closed_here: false,
@@ -243,11 +240,10 @@ impl<H: Handler> Life<'_, H> {
         while let Some(event) = conn.receive(&mut view, &env).map_err(End::Broken)? {
             let verdict = match event {
                 Event::Message { envelope, bytes } => {
-                    let mut gather = Gather::new(bytes, self.burst);
+                    let mut gather = Gather::new(bytes);
                     let more = |bytes: &[u8]| gather.push(bytes);
                     conn.receive_alike(&mut view, &envelope, more).map_err(End::Broken)?;
                     let payload = gather.payload();
-                    self.burst = payload.size();
                     let count = payload.count() as u64;
                     self.around.counters.received.fetch_add(count, Ordering::Relaxed);
                     self.handler.message(envelope, payload)

@@ -179,7 +179,7 @@ impl Outgoing {
         match &mut self.body {
             Body::Joined(packer) if packer.size() < BATCH => packer.push(bytes),
             Body::Whole(first) if first.len() <= SMALL => {
-                let mut packer = Packer::with_capacity(1024);
+                let mut packer = Packer::default();
                 packer.push(first);
                 packer.push(bytes);
                 self.body = Body::Joined(packer);

@@ -79,7 +79,7 @@ impl PeerTask {
         while let Some(event) = self.core.next(&mut incoming) {
             let verdict = match event {
                 PeerEvent::Message { channel, kind, bytes } => {
-                    let mut gather = Gather::new(bytes, 0);
+                    let mut gather = Gather::new(bytes);
                     if kind == Kind::Message {
                         self.core.next_alike(&mut incoming, channel, |bytes| gather.push(bytes));
                     }

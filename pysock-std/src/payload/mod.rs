@@ -1,6 +1,8 @@
 //! What goes one way together: one message, or several small ones in one piece of memory, so that what costs something
 //! each time (a place in a queue, a lock, a wake-up, a look into the tables) is paid once for all of them.
 
+mod pool;
+
 use bytes::{Buf, Bytes};
 
 /// In front of each message in one piece of memory: its length.
@@ -146,9 +148,9 @@ impl Packer {
     /// The longest message that can be packed, in bytes: none that travels in one frame is longer.
     pub(crate) const LONGEST: usize = u16::MAX as usize;
 
-    /// With room for so many bytes, lengths included.
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Packer { bytes: Vec::with_capacity(bytes), ..Packer::default() }
+    /// For many.
+    fn roomy() -> Self {
+        Packer { bytes: pool::take(), ..Packer::default() }
     }
 
     /// Adds a message of [`LONGEST`](Self::LONGEST) bytes at most.
@@ -168,19 +170,15 @@ impl Packer {
         self.count
     }
 
-    pub(crate) fn pack(mut self) -> Packed {
-        // It may wait for long, and counts only what is in it.
-        if self.bytes.len() < self.bytes.capacity() / 2 {
-            self.bytes.shrink_to_fit();
-        }
-        Packed { bytes: self.bytes.into(), count: self.count, longest: self.longest }
+    pub(crate) fn pack(self) -> Packed {
+        Packed { bytes: pool::share(self.bytes), count: self.count, longest: self.longest }
     }
 }
 
 /// Messages longer than this are not packed, in bytes: to copy them once more would cost more than it saves.
 const SMALL: usize = 4 * 1024;
 /// Messages are packed until they have so many bytes together.
-const ENOUGH: usize = 16 * 1024;
+const ENOUGH: usize = 32 * 1024;
 
 /// Packs the messages of a program, in order.
 pub(crate) fn pack<M: AsRef<[u8]>>(
@@ -194,7 +192,7 @@ pub(crate) fn pack<M: AsRef<[u8]>>(
         if first.as_ref().len() > SMALL {
             return Some(Payload::One(Bytes::copy_from_slice(first.as_ref())));
         }
-        let mut packer = Packer::with_capacity(ENOUGH + SMALL + LENGTH);
+        let mut packer = Packer::roomy();
         packer.push(first.as_ref());
         while packer.size() < ENOUGH {
             let Some(next) = messages.next() else { break };
@@ -213,18 +211,17 @@ pub(crate) struct Gather<'a> {
     first: &'a [u8],
     /// Once there is more than one.
     packer: Option<Packer>,
-    expected: usize,
 }
 
 impl<'a> Gather<'a> {
-    /// Begins with a message; about so many bytes are expected in all.
-    pub(crate) fn new(first: &'a [u8], expected: usize) -> Self {
-        Gather { first, packer: None, expected }
+    /// Begins with a message.
+    pub(crate) fn new(first: &'a [u8]) -> Self {
+        Gather { first, packer: None }
     }
 
     pub(crate) fn push(&mut self, message: &[u8]) {
         let packer = self.packer.get_or_insert_with(|| {
-            let mut packer = Packer::with_capacity(self.expected);
+            let mut packer = Packer::roomy();
             packer.push(self.first);
             packer
         });
