@@ -217,3 +217,4 @@ pub use key::{Psk, PublicKey, SecretKey};
 pub use limits::{Limits, MAX_QUESTIONS, MAX_STREAMS, MIN_RECORD};
 pub use message::{Envelope, Kind, Party, Unit};
 pub use time::Instant;
+pub use wire::block::Block;

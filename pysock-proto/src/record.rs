@@ -3,14 +3,15 @@
 //! Frames collect as plain text in an open record of the transmit buffer, so that many small messages cost
 //! one AEAD operation; the record is sealed when it is full or flushed.
 
-use core::iter::Peekable;
-
 use crate::{
     buffer::{Rx, Tx},
     crypto::{Crypto, Suite, TAG},
     error::{Error, SendError},
     noise::CipherState,
-    wire::frame::HEADER,
+    wire::{
+        block::{self, Block},
+        frame::HEADER,
+    },
 };
 
 /// Length of a record's own header.
@@ -115,41 +116,26 @@ impl Sealer {
         Ok(())
     }
 
-    /// Appends frames of one type to the open record as long as they fit it, each with `header` and one of `bodies`, and
-    /// returns how many. It never begins or seals a record: the first that does not fit is for [`frame`](Self::frame).
+    /// Appends the messages of a block to the open record as long as they fit it, each with this type and header, and
+    /// returns how many, and what is left. It never begins or seals a record: the first that does not fit is for [`frame`](Self::frame).
     pub(crate) fn join<'m>(
         &self,
         tx: &mut Tx<'_>,
         (kind, header): (u8, &[u8]),
-        bodies: &mut Peekable<impl Iterator<Item = &'m [u8]>>,
+        block: Block<'m>,
         keep: usize,
-    ) -> usize {
-        let mut joined = 0;
-        if tx.body() == 0 || self.check_owner(tx).is_err() {
-            return joined;
+    ) -> (usize, Block<'m>) {
+        if tx.body() == 0 || header.len() != block.header() || self.check_owner(tx).is_err() {
+            return (0, block);
         }
         let in_record = usize::from(self.limit).saturating_sub(tx.body().saturating_add(TAG));
         let before = LENGTH.saturating_add(tx.body()).saturating_add(TAG).saturating_add(keep);
-        let mut room = in_record.min(tx.free().saturating_sub(before));
-        while let Some(body) = bodies.peek() {
-            let len = header.len().saturating_add(body.len());
-            let frame = HEADER.saturating_add(len);
-            let Some(left) = room.checked_sub(frame) else { break };
-            let Some(to) = tx.extend(frame, self.owner) else { break };
-            let Some((start, to)) = to.split_first_chunk_mut::<HEADER>() else { break };
-            let Some((to_header, to_body)) = to.split_at_mut_checked(header.len()) else { break };
-            // It fits the record, and so a u16.
-            let [a, b] = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
-            *start = [kind, a, b];
-            for (to, from) in to_header.iter_mut().zip(header) {
-                *to = *from;
-            }
-            to_body.copy_from_slice(body);
-            room = left;
-            bodies.next();
-            joined = joined.saturating_add(1);
-        }
-        joined
+        let (count, len) = block.fitting(in_record.min(tx.free().saturating_sub(before)));
+        let Some((frames, rest)) = block.bytes().split_at_checked(len) else { return (0, block) };
+        let Some(to) = tx.extend(len, self.owner) else { return (0, block) };
+        to.copy_from_slice(frames);
+        block::stamp(to, kind, header);
+        (count, Block::new(rest, block.header()))
     }
 
     /// Seals the open record, if there is one.

@@ -43,6 +43,7 @@ use crate::{
     message::Envelope,
     record::CONTROL_ROOM,
     time::Instant,
+    wire::block::Block,
 };
 
 /// Smallest transmit buffer that a connection can work with, in bytes. The larger, the more is packed into a record.
@@ -165,21 +166,20 @@ impl<C: Crypto> Connection<C> {
         event
     }
 
-    /// Hands over more messages like the one that [`receive`](Self::receive) has just given: one-way, in the same
-    /// record and with the same envelope. It is what `receive` would give, one event for each, at less cost; other
+    /// Takes more messages like the one that [`receive`](Self::receive) has just given, and their number: one-way, in the
+    /// same record and with the same envelope. It is what `receive` would give, one event for each, at less cost; other
     /// frames stay for it.
     ///
     /// # Errors
-    /// The buffer is another connection's; the connection is over.
-    pub fn receive_alike(
+    /// [`Error::WrongBuffer`]; the connection is over.
+    pub fn receive_block<'b>(
         &mut self,
-        rx: &mut Rx<'_>,
+        rx: &mut Rx<'b>,
         envelope: &Envelope,
-        each: impl FnMut(&[u8]),
-    ) -> Result<(), Error> {
+    ) -> Result<(Block<'b>, usize), Error> {
         let received = match &mut self.phase {
-            Phase::Open(open) => open.receive_alike(rx, envelope, each),
-            _ => Ok(()),
+            Phase::Open(open) => open.receive_block(rx, envelope),
+            _ => Ok((Block::new(&[], 0), 0)),
         };
         if let Err(error) = received {
             self.fail(error);

@@ -11,6 +11,7 @@ use crate::{
     message::{Envelope, Unit},
     record::CONTROL_ROOM,
     wire::{
+        block::Block,
         control,
         frame::{self, types},
     },
@@ -67,28 +68,29 @@ impl<C: Crypto> Connection<C> {
         self.opened()?.put::<C>(tx, kind, [header.as_slice(), bytes])
     }
 
-    /// Appends several whole messages with the same envelope, as [`send`](Self::send) does one by one. Returns how many
-    /// were, and why not all of them.
-    pub fn send_each<'m>(
+    /// Appends the messages of a block, as [`send`](Self::send) does one by one, and in one go where the block has the
+    /// [header bytes](Block::header_of) that this envelope needs. Returns how many were appended, and why not all.
+    pub fn send_block(
         &mut self,
         tx: &mut Tx<'_>,
         envelope: &Envelope,
-        messages: impl IntoIterator<Item = &'m [u8]>,
+        block: Block<'_>,
     ) -> (usize, Result<(), SendError>) {
         let (kind, header) = frame::message_header(envelope);
+        let header = header.as_slice();
         let open = match self.opened() {
             Ok(open) => open,
             Err(error) => return (0, Err(error)),
         };
-        let header = header.as_slice();
-        let (mut messages, mut sent) = (messages.into_iter().peekable(), 0_usize);
-        while let Some(bytes) = messages.peek() {
+        let (mut sent, mut rest) = (0_usize, block);
+        while let Some(bytes) = rest.iter().next() {
             // The first of each record, with all that may be due before it; the others only follow.
             if let Err(error) = open.put::<C>(tx, kind, [header, bytes]) {
                 return (sent, Err(error));
             }
-            messages.next();
-            let joined = open.sealer.join(tx, (kind, header), &mut messages, CONTROL_ROOM);
+            rest = rest.skip(1);
+            let (joined, left) = open.sealer.join(tx, (kind, header), rest, CONTROL_ROOM);
+            rest = left;
             sent = sent.saturating_add(1).saturating_add(joined);
         }
         (sent, Ok(()))

@@ -13,6 +13,7 @@ use crate::{
     time::Instant,
     wire::{
         Reader,
+        block::Block,
         frame::{self, Frame, HEADER},
         inner::{self, RECORD_HEADER, Received, step},
     },
@@ -165,27 +166,24 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 }
 
 impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
-    /// Hands over more one-way messages about the same channel as the one that [`next`](Self::next) has just given. It
-    /// is what `next` would give, one event for each, at less cost; other frames stay for it.
-    pub fn next_alike(
+    /// Takes more one-way messages about the same channel as the one that [`next`](Self::next) has just given, and their
+    /// number. It is what `next` would give, one event for each, at less cost; other frames stay for it.
+    pub fn next_block<'b>(
         &mut self,
-        incoming: &mut Incoming<'_>,
+        incoming: &mut Incoming<'b>,
         channel: u16,
-        mut each: impl FnMut(&[u8]),
-    ) {
+    ) -> (Block<'b>, usize) {
         let (party, kind) = (Party::Server, Kind::Message);
         let envelope = Envelope { channel: ChannelId(channel), party, kind };
-        let (kind, header) = frame::message_header(&envelope);
-        let header = header.as_slice();
+        let (block, count) = Block::alike(incoming.rest, &envelope);
         let Some(peer) = self.get_mut(&incoming.from).filter(|peer| !peer.is_deaf()) else {
-            return;
+            return (Block::new(&[], block.header()), 0);
         };
-        while let Some(len) = frame::is_alike(incoming.rest, kind, header) {
-            let (head, rest) = incoming.rest.split_at(HEADER.saturating_add(len));
-            incoming.rest = rest;
+        incoming.rest = incoming.rest.get(block.bytes().len()..).unwrap_or_default();
+        for _ in 0..count {
             peer.counted();
-            each(head.get(HEADER.saturating_add(header.len())..).unwrap_or_default());
         }
+        (block, count)
     }
 }
 

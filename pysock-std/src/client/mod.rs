@@ -441,7 +441,7 @@ impl Shared {
     ) -> Result<(), Error> {
         let (party, epoch) = self.resolve(target).await?;
         let envelope = Envelope { channel, party, kind: Kind::Message };
-        for payload in payload::pack(messages) {
+        for payload in payload::pack(envelope, messages) {
             self.push(envelope, epoch, payload.into()).await?;
         }
         Ok(())
@@ -453,7 +453,7 @@ impl Shared {
         messages: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<(), Error> {
         let envelope = Envelope { channel, party: Party::Everyone, kind: Kind::Message };
-        for payload in payload::pack(messages) {
+        for payload in payload::pack(envelope, messages) {
             self.push(envelope, self.outbox.epoch(), payload.into()).await?;
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use pysock_proto::{Envelope, Failure, Kind, Party, SendError, StreamId};
+use pysock_proto::{Failure, Kind, Party, SendError, StreamId};
 use tokio::time::Instant;
 
 use super::{
@@ -13,10 +13,7 @@ use super::{
     sending::{Filled, TURN, Turn},
     ways::Out,
 };
-use crate::{
-    outbox::{Body, Outbox, Outgoing},
-    payload::Packed,
-};
+use crate::outbox::{Body, Outbox, Outgoing};
 
 /// What one way out is sending.
 #[derive(Default)]
@@ -35,6 +32,8 @@ enum Attempt {
     Full(Outgoing),
     /// It has to wait for the other side.
     Later(Outgoing),
+    /// A message in it has to be streamed.
+    Apart(Outgoing),
 }
 
 impl Messages {
@@ -54,19 +53,10 @@ impl Messages {
             self.ready.extend(outbox.lock().pop(TURN));
         }
         let (mut moved, mut settled, mut filled) = (false, 0, Filled::All);
-        let longest = out.longest_message();
         for _ in 0..TURN {
-            let Some(item) = self.ready.pop_front() else { break };
+            let Some(mut item) = self.ready.pop_front() else { break };
             let cost = item.cost();
-            let item = match item.separated(longest) {
-                Ok(item) => item,
-                Err(parts) => {
-                    let costs: usize = parts.iter().map(Outgoing::cost).sum();
-                    outbox.charge(costs.saturating_sub(cost));
-                    self.first(parts);
-                    continue;
-                }
-            };
+            item.complete();
             match self.attempt(item, out, outbox.epoch()) {
                 Attempt::Done => settled += cost,
                 Attempt::Begun => {}
@@ -80,6 +70,12 @@ impl Messages {
                 Attempt::Later(item) => {
                     self.ready.push_front(item);
                     break;
+                }
+                Attempt::Apart(item) => {
+                    let parts: Vec<_> = item.apart().collect();
+                    let costs: usize = parts.iter().map(Outgoing::cost).sum();
+                    outbox.charge(costs.saturating_sub(cost));
+                    self.first(parts);
                 }
             }
             moved = true;
@@ -112,7 +108,16 @@ impl Messages {
             return not_now(item, error);
         }
         let sent = match &mut item.body {
-            Body::Packed(packed) => send_each(packed, &item.envelope, out),
+            Body::Packed(packed) => {
+                let (sent, result) = out.send_block(&item.envelope, packed);
+                if result.is_err() {
+                    packed.skip(sent);
+                }
+                if matches!(result, Err(SendError::TooLong(_))) {
+                    return Attempt::Apart(item);
+                }
+                result
+            }
             Body::Whole(bytes) if bytes.len() <= out.longest_message() => {
                 out.send(&item.envelope, bytes)
             }
@@ -211,19 +216,6 @@ impl Messages {
             inner.queue.push_front(item);
         }
     }
-}
-
-/// Sends one after the other, until there is no room.
-fn send_each(
-    packed: &mut Packed,
-    envelope: &Envelope,
-    out: &mut impl Out,
-) -> Result<(), SendError> {
-    let (sent, result) = out.send_each(envelope, packed);
-    if result.is_err() {
-        packed.skip(sent);
-    }
-    result
 }
 
 fn not_now(item: Outgoing, error: SendError) -> Attempt {

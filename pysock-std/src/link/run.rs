@@ -24,7 +24,7 @@ use super::{
 use crate::{
     line::Control,
     outbox::{Ending, Outbox},
-    payload::{Gather, Payload},
+    payload::{Payload, gather},
     transfer::Origin,
 };
 
@@ -240,10 +240,8 @@ impl<H: Handler> Life<'_, H> {
         while let Some(event) = conn.receive(&mut view, &env).map_err(End::Broken)? {
             let verdict = match event {
                 Event::Message { envelope, bytes } => {
-                    let mut gather = Gather::new(bytes);
-                    let more = |bytes: &[u8]| gather.push(bytes);
-                    conn.receive_alike(&mut view, &envelope, more).map_err(End::Broken)?;
-                    let payload = gather.payload();
+                    let more = conn.receive_block(&mut view, &envelope).map_err(End::Broken)?;
+                    let payload = gather(&envelope, bytes, more);
                     let count = payload.count() as u64;
                     self.around.counters.received.fetch_add(count, Ordering::Relaxed);
                     self.handler.message(envelope, payload)

@@ -14,17 +14,17 @@ use crate::payload::Packed;
 pub(crate) trait Out {
     fn send(&mut self, envelope: &Envelope, bytes: &[u8]) -> Result<(), SendError>;
     /// Several, one after the other. Says how many went, and why not all.
-    fn send_each(
+    fn send_block(
         &mut self,
         envelope: &Envelope,
-        messages: &Packed,
+        packed: &Packed,
     ) -> (usize, Result<(), SendError>) {
-        for (sent, bytes) in messages.iter().enumerate() {
+        for (sent, bytes) in packed.block().iter().enumerate() {
             if let Err(error) = self.send(envelope, bytes) {
                 return (sent, Err(error));
             }
         }
-        (messages.count(), Ok(()))
+        (packed.count(), Ok(()))
     }
     fn send_failed(&mut self, envelope: &Envelope, why: Failure) -> Result<(), SendError>;
     fn begin(&mut self, envelope: &Envelope, length: Option<u64>) -> Result<StreamId, SendError>;
@@ -58,12 +58,12 @@ impl Out for Direct<'_> {
         self.conn.send(&mut self.tx.lend(), envelope, bytes)
     }
 
-    fn send_each(
+    fn send_block(
         &mut self,
         envelope: &Envelope,
-        messages: &Packed,
+        packed: &Packed,
     ) -> (usize, Result<(), SendError>) {
-        self.conn.send_each(&mut self.tx.lend(), envelope, messages.iter())
+        self.conn.send_block(&mut self.tx.lend(), envelope, packed.block())
     }
 
     fn send_failed(&mut self, envelope: &Envelope, why: Failure) -> Result<(), SendError> {

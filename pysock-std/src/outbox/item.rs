@@ -123,25 +123,27 @@ impl Outgoing {
         }
     }
 
-    /// Messages that do not fit `longest` bytes each are separated from the others, in order: they take other ways.
-    /// Otherwise it is given back as it is, ready to be sent.
-    pub(crate) fn separated(mut self, longest: usize) -> Result<Self, Vec<Self>> {
-        if let Body::Joined(packer) = self.body {
+    /// Ready to be sent: nothing more will join it.
+    pub(crate) fn complete(&mut self) {
+        if let Body::Joined(packer) = &mut self.body {
+            let packer = std::mem::replace(packer, Packer::new(&self.envelope));
             self.body = Body::Packed(packer.pack());
         }
-        let packed = match self.body {
-            Body::Packed(packed) if packed.longest() > longest => packed,
-            _ => return Ok(self),
+    }
+
+    /// Each of its messages by itself, in order: one of them has to take another way.
+    pub(crate) fn apart(self) -> impl DoubleEndedIterator<Item = Self> {
+        let Outgoing { envelope, from, body, epoch, report } = self;
+        let alone: Vec<Body> = match body {
+            Body::Packed(packed) => {
+                Payload::Many(packed).into_messages().map(Body::Whole).collect()
+            }
+            other => vec![other],
         };
-        let Outgoing { envelope, from, epoch, report, .. } = self;
-        let alone = |bytes| Outgoing {
-            envelope,
-            from: from.clone(),
-            body: Body::Whole(bytes),
-            epoch,
-            report: report.clone(),
-        };
-        Err(Payload::Many(packed).into_messages().map(alone).collect())
+        alone.into_iter().map(move |body| {
+            let (from, report) = (from.clone(), report.clone());
+            Outgoing { envelope, from, body, epoch, report }
+        })
     }
 
     /// Says that what `envelope` is about has failed.
@@ -179,7 +181,7 @@ impl Outgoing {
         match &mut self.body {
             Body::Joined(packer) if packer.size() < BATCH => packer.push(bytes),
             Body::Whole(first) if first.len() <= SMALL => {
-                let mut packer = Packer::default();
+                let mut packer = Packer::new(&self.envelope);
                 packer.push(first);
                 packer.push(bytes);
                 self.body = Body::Joined(packer);

@@ -4,9 +4,7 @@
 mod pool;
 
 use bytes::{Buf, Bytes};
-
-/// In front of each message in one piece of memory: its length.
-const LENGTH: usize = 2;
+use pysock_proto::{Block, Envelope};
 
 /// One or more messages that go the same way.
 #[derive(Clone)]
@@ -45,7 +43,7 @@ impl Payload {
     /// What each says.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         match self {
-            Payload::One(bytes) => Iter { alone: Some(bytes), rest: &[], left: 1 },
+            Payload::One(bytes) => Iter { alone: Some(bytes), block: None, left: 1 },
             Payload::Many(packed) => packed.messages(),
         }
     }
@@ -59,12 +57,12 @@ impl Payload {
     }
 }
 
-/// Messages one behind the other. Copies share the memory.
+/// Messages one behind the other: a [`Block`] with its memory. Copies share the memory.
 #[derive(Clone, Default)]
 pub(crate) struct Packed {
     bytes: Bytes,
+    header: usize,
     count: usize,
-    longest: usize,
 }
 
 impl Packed {
@@ -76,56 +74,45 @@ impl Packed {
         self.count
     }
 
-    /// Length of the longest message in it, in bytes.
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
+    pub(crate) fn block(&self) -> Block<'_> {
+        Block::new(&self.bytes, self.header)
     }
 
-    /// The messages.
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.messages()
-    }
-
-    fn messages(&self) -> Iter<'_> {
-        Iter { alone: None, rest: &self.bytes, left: self.count }
+    fn messages(&self) -> Iter<'_, impl Iterator<Item = &[u8]>> {
+        Iter { alone: None, block: Some(self.block().iter()), left: self.count }
     }
 
     /// Takes the first message out, without copying it.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let len = usize::from(u16::from_ne_bytes(*self.bytes.first_chunk()?));
-        self.bytes.advance(LENGTH);
-        self.count -= 1;
-        Some(self.bytes.split_to(len))
+        let message = self.bytes.slice_ref(self.block().iter().next()?);
+        self.skip(1);
+        Some(message)
     }
 
     /// Leaves the first `n` messages out: they were sent.
     pub(crate) fn skip(&mut self, n: usize) {
-        let sent: usize = self.iter().take(n).map(|message| message.len() + LENGTH).sum();
-        self.bytes.advance(sent);
+        let rest = self.block().skip(n).bytes().len();
+        self.bytes.advance(self.bytes.len() - rest);
         self.count = self.count.saturating_sub(n);
     }
 }
 
-struct Iter<'a> {
+struct Iter<'a, I> {
     /// One that is not packed.
     alone: Option<&'a [u8]>,
-    rest: &'a [u8],
+    block: Option<I>,
     left: usize,
 }
 
-impl<'a> Iterator for Iter<'a> {
+impl<'a, I: Iterator<Item = &'a [u8]>> Iterator for Iter<'a, I> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let message = match self.rest.split_first_chunk::<LENGTH>() {
-            None => self.alone.take()?,
-            Some((len, rest)) => {
-                let (message, rest) = rest.split_at_checked(u16::from_ne_bytes(*len).into())?;
-                self.rest = rest;
-                message
-            }
-        };
-        self.left -= 1;
+        let message = match &mut self.block {
+            Some(block) => block.next(),
+            None => self.alone.take(),
+        }?;
+        self.left = self.left.saturating_sub(1);
         Some(message)
     }
 
@@ -134,32 +121,33 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-impl ExactSizeIterator for Iter<'_> {}
+impl<'a, I: Iterator<Item = &'a [u8]>> ExactSizeIterator for Iter<'a, I> {}
 
 /// Collects messages.
-#[derive(Default)]
 pub(crate) struct Packer {
     bytes: Vec<u8>,
+    header: usize,
     count: usize,
-    longest: usize,
 }
 
 impl Packer {
-    /// The longest message that can be packed, in bytes: none that travels in one frame is longer.
-    pub(crate) const LONGEST: usize = u16::MAX as usize;
-
-    /// For many.
-    fn roomy() -> Self {
-        Packer { bytes: pool::take(), ..Packer::default() }
+    /// For a few with this envelope.
+    pub(crate) fn new(envelope: &Envelope) -> Self {
+        Packer { bytes: Vec::new(), header: Block::header_of(envelope), count: 0 }
     }
 
-    /// Adds a message of [`LONGEST`](Self::LONGEST) bytes at most.
+    /// For many.
+    fn roomy(envelope: &Envelope) -> Self {
+        Packer { bytes: pool::take(), ..Packer::new(envelope) }
+    }
+
+    /// Adds a message, unless it is too long for any record.
     pub(crate) fn push(&mut self, message: &[u8]) {
-        debug_assert!(message.len() <= Self::LONGEST);
-        self.bytes.extend_from_slice(&(message.len() as u16).to_ne_bytes());
-        self.bytes.extend_from_slice(message);
-        self.count += 1;
-        self.longest = self.longest.max(message.len());
+        if let Some((start, len)) = Block::begin(self.header, message) {
+            self.bytes.extend_from_slice(start.get(..len).unwrap_or_default());
+            self.bytes.extend_from_slice(message);
+            self.count += 1;
+        }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -171,7 +159,7 @@ impl Packer {
     }
 
     pub(crate) fn pack(self) -> Packed {
-        Packed { bytes: pool::share(self.bytes), count: self.count, longest: self.longest }
+        Packed { bytes: pool::share(self.bytes), header: self.header, count: self.count }
     }
 }
 
@@ -182,6 +170,7 @@ const ENOUGH: usize = 32 * 1024;
 
 /// Packs the messages of a program, in order.
 pub(crate) fn pack<M: AsRef<[u8]>>(
+    envelope: Envelope,
     messages: impl IntoIterator<Item = M>,
 ) -> impl Iterator<Item = Payload> {
     let mut messages = messages.into_iter();
@@ -192,7 +181,7 @@ pub(crate) fn pack<M: AsRef<[u8]>>(
         if first.as_ref().len() > SMALL {
             return Some(Payload::One(Bytes::copy_from_slice(first.as_ref())));
         }
-        let mut packer = Packer::roomy();
+        let mut packer = Packer::roomy(&envelope);
         packer.push(first.as_ref());
         while packer.size() < ENOUGH {
             let Some(next) = messages.next() else { break };
@@ -206,67 +195,72 @@ pub(crate) fn pack<M: AsRef<[u8]>>(
     })
 }
 
-/// Gathers messages that arrive one after the other, into their own memory.
-pub(crate) struct Gather<'a> {
-    first: &'a [u8],
-    /// Once there is more than one.
-    packer: Option<Packer>,
-}
-
-impl<'a> Gather<'a> {
-    /// Begins with a message.
-    pub(crate) fn new(first: &'a [u8]) -> Self {
-        Gather { first, packer: None }
+/// What has arrived together: a message, and more with the same envelope behind it.
+pub(crate) fn gather(
+    envelope: &Envelope,
+    first: &[u8],
+    (more, count): (Block<'_>, usize),
+) -> Payload {
+    if count == 0 {
+        return Payload::One(Bytes::copy_from_slice(first));
     }
-
-    pub(crate) fn push(&mut self, message: &[u8]) {
-        let packer = self.packer.get_or_insert_with(|| {
-            let mut packer = Packer::roomy();
-            packer.push(self.first);
-            packer
-        });
-        packer.push(message);
-    }
-
-    pub(crate) fn payload(self) -> Payload {
-        match self.packer {
-            None => Payload::One(Bytes::copy_from_slice(self.first)),
-            Some(packer) => Payload::Many(packer.pack()),
-        }
-    }
+    let mut packer = Packer::roomy(envelope);
+    packer.push(first);
+    packer.bytes.extend_from_slice(more.bytes());
+    packer.count += count;
+    Payload::Many(packer.pack())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pysock_proto::{ChannelId, Kind, Party};
+
+    const ENVELOPE: Envelope =
+        Envelope { channel: ChannelId(0), party: Party::Everyone, kind: Kind::Message };
 
     #[test]
     fn programs_may_send_messages_of_any_size_together() {
         let sizes = [0, 1, SMALL, SMALL + 1, 64, ENOUGH, SMALL, SMALL, SMALL, SMALL, 9, 70_000, 3];
         let messages: Vec<Vec<u8>> = sizes.iter().map(|size| vec![*size as u8; *size]).collect();
-        let payloads: Vec<Payload> = pack(&messages).collect();
+        let payloads: Vec<Payload> = pack(ENVELOPE, &messages).collect();
         assert!(payloads.len() < messages.len());
         let got: Vec<Bytes> = payloads.into_iter().flat_map(Payload::into_messages).collect();
         assert_eq!(got, messages);
-        assert_eq!(pack([[0; 0]; 0]).count(), 0);
+        assert_eq!(pack(ENVELOPE, [[0; 0]; 0]).count(), 0);
     }
 
     #[test]
     fn what_is_packed_comes_out_whole_and_in_order() {
         let messages: [&[u8]; 4] = [b"one", b"", &[7; 300], b"four"];
-        let mut packer = Packer::default();
+        let mut packer = Packer::new(&ENVELOPE);
         for message in messages {
             packer.push(message);
         }
         let packed = packer.pack();
-        assert_eq!((packed.count(), packed.longest()), (4, 300));
-        assert_eq!(packed.iter().collect::<Vec<_>>(), messages);
+        let all = Payload::Many(packed.clone());
+        assert_eq!((all.count(), all.iter().len()), (4, 4));
+        assert_eq!(all.iter().collect::<Vec<_>>(), messages);
         let mut rest = packed.clone();
         rest.skip(2);
-        assert_eq!((rest.count(), rest.iter().next()), (2, Some(messages[2])));
+        assert_eq!((rest.count(), rest.block().iter().next()), (2, Some(messages[2])));
         assert_eq!(rest.pop().as_deref(), Some(messages[2]));
         assert_eq!(rest.pop().as_deref(), Some(messages[3]));
         assert_eq!((rest.pop(), rest.count()), (None, 0));
-        assert_eq!(packed.iter().count(), 4, "copies go their own ways");
+        assert_eq!(packed.block().iter().count(), 4, "copies go their own ways");
+    }
+
+    #[test]
+    fn what_arrives_together_stays_together_whatever_its_size() {
+        for count in [1, 2, 100, 1_000] {
+            let mut packer = Packer::new(&ENVELOPE);
+            (1..count).for_each(|n| packer.push(&[n as u8; 60]));
+            let behind = packer.pack();
+            let all = gather(&ENVELOPE, b"first", (behind.block(), behind.count()));
+            assert_eq!(all.count(), count);
+            assert_eq!(all.iter().next(), Some(&b"first"[..]));
+            let last = if count > 1 { vec![(count - 1) as u8; 60] } else { b"first".to_vec() };
+            assert_eq!(all.iter().last(), Some(&last[..]));
+        }
     }
 }

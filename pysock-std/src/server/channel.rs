@@ -8,7 +8,6 @@ use super::hub::Hub;
 use crate::{
     Data, Error, Message, Messages, PrefixMessage, Target,
     listen::{Prefixes, Whole},
-    payload,
 };
 
 /// A channel of a server, with its listener.
@@ -78,7 +77,7 @@ impl Channel {
         &self,
         messages: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<usize, Error> {
-        self.hub.publish_all(&self.name, payload::pack(messages)).await
+        self.hub.publish_many(&self.name, messages).await
     }
 
     /// As [`Server::publish`](super::Server::publish) on this channel.

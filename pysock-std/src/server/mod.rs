@@ -15,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use pysock_proto::{ChannelName, Envelope, Failure, Identity, Kind, Name, Party, PublicKey};
+use pysock_proto::{
+    ChannelId, ChannelName, Envelope, Failure, Identity, Kind, Name, Party, PublicKey,
+};
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     sync::watch,
@@ -384,6 +386,10 @@ fn channel_name(name: &str) -> Result<ChannelName, Error> {
     ChannelName::new(name).map_err(|source| Error::Name { name: name.into(), source })
 }
 
+/// What the program's messages look like to a client, whatever their channel is called there.
+const FROM_SERVER: Envelope =
+    Envelope { channel: ChannelId(0), party: Party::Server, kind: Kind::Message };
+
 /// What a program sends.
 impl Hub {
     fn outgoing(envelope: Envelope, body: Body) -> Outgoing {
@@ -422,7 +428,7 @@ impl Hub {
         target: &Target,
         messages: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<(), Error> {
-        self.send_all(channel, target, payload::pack(messages)).await
+        self.send_all(channel, target, payload::pack(FROM_SERVER, messages)).await
     }
 
     async fn send_all(
@@ -444,7 +450,15 @@ impl Hub {
         self.publish_all(channel, [Payload::One(data.0)]).await
     }
 
-    pub(crate) async fn publish_all(
+    pub(crate) async fn publish_many(
+        &self,
+        channel: &ChannelName,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<usize, Error> {
+        self.publish_all(channel, payload::pack(FROM_SERVER, messages)).await
+    }
+
+    async fn publish_all(
         &self,
         channel: &ChannelName,
         payloads: impl IntoIterator<Item = Payload>,

@@ -86,7 +86,7 @@ impl Client {
         messages: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<(), Error> {
         let entry = self.shared.session(&client.into()).await?;
-        for payload in payload::pack(messages) {
+        for payload in payload::pack(arriving::envelope(channel::DIRECT, Kind::Message), messages) {
             self.shared.push_to(&entry, channel::DIRECT, Kind::Message, payload.into()).await?;
         }
         Ok(())

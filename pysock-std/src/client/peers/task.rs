@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use pysock_proto::{
     CloseReason, Connection, Env, Failure, Kind, Party, PeerError, PeerId, PeerInfo, PublicKey,
     SendError, TxBuf, Unit,
@@ -20,7 +21,7 @@ use crate::{
     grow::Grow,
     link::{self, C, Filled, Messages, Receiving, Verdict, Wait},
     outbox::{Body, Outgoing},
-    payload::{Gather, Payload},
+    payload::{Payload, gather},
     reply::Asked,
 };
 
@@ -79,11 +80,14 @@ impl PeerTask {
         while let Some(event) = self.core.next(&mut incoming) {
             let verdict = match event {
                 PeerEvent::Message { channel, kind, bytes } => {
-                    let mut gather = Gather::new(bytes);
-                    if kind == Kind::Message {
-                        self.core.next_alike(&mut incoming, channel, |bytes| gather.push(bytes));
-                    }
-                    self.message(&peer, channel, kind, gather.payload())
+                    let payload = match kind {
+                        Kind::Message => {
+                            let more = self.core.next_block(&mut incoming, channel);
+                            gather(&envelope(channel, kind), bytes, more)
+                        }
+                        _ => Payload::One(Bytes::copy_from_slice(bytes)),
+                    };
+                    self.message(&peer, channel, kind, payload)
                 }
                 event => self.act(&peer, event, env),
             };
