@@ -12,6 +12,7 @@ use crate::{
     report,
     roles::{self, Side},
     run::{self, Plan},
+    soak::{self, Soak},
     work::{ROWS, Row, find},
 };
 
@@ -19,7 +20,8 @@ const EXAMPLES: &str = "Examples:
   bench list
   bench run --quick
   bench run stream-64 relay-64 --peer pysock --peer tls-aes
-  bench run --long --reps 7 --record";
+  bench run --long --reps 7 --record
+  bench soak --minutes 20";
 
 /// Measures pysock and what else could do its work, side by side.
 #[derive(Parser)]
@@ -54,6 +56,14 @@ enum Command {
         #[arg(long)]
         record: bool,
     },
+    /// Lets 1 000 clients of pysock do everything at once for a while: checks every message, and that memory is flat.
+    Soak(Soak),
+    /// One side of a soak.
+    #[command(hide = true)]
+    SoakServer(soak::Part),
+    /// The other side.
+    #[command(hide = true)]
+    SoakClients(soak::Part),
     /// One side of a measurement.
     #[command(hide = true)]
     Server(Side),
@@ -75,6 +85,12 @@ pub(crate) fn main() -> ExitCode {
                 measure(&Plan { rows, peers, reps: usize::from(reps), duration }, record)
             })
         }
+        Command::Soak(soak) => match soak::run(&soak) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::SoakServer(part) => soak::server(&part),
+        Command::SoakClients(part) => soak::clients(&part),
         Command::Server(side) => roles::server(&side),
         Command::Client(side) => roles::client(&side),
     };
