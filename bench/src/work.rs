@@ -80,6 +80,14 @@ impl Work {
         }
     }
 
+    /// How many connections there are at a time, where that is what it is about.
+    pub(crate) fn connections(self) -> usize {
+        match self {
+            Work::Idle { connections: count } | Work::Clients { count } => count,
+            _ => 0,
+        }
+    }
+
     /// Whether a peer can do it at all.
     pub(crate) fn suits(self, peer: Peer) -> bool {
         match self {

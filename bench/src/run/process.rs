@@ -13,6 +13,9 @@ use crate::{expert::Files, outcome::Outcome, peer::Peer, product, pysock, work::
 /// How long clients may take beyond the time of the measurement: connecting thousands takes a while.
 const PREPARING: Duration = Duration::from_secs(60);
 
+/// What a context of libzmq has room for, less some for its own use.
+const ZMQ_SOCKETS: usize = 1010;
+
 /// A server that listens.
 pub(crate) struct Server {
     child: Child,
@@ -38,6 +41,9 @@ impl Server {
         }
         if peer == Peer::Zmq && !cfg!(feature = "zmq") {
             return Err(io::Error::other("not built in: --features zmq, with libzmq installed"));
+        }
+        if peer == Peer::Zmq && row.work.connections() > ZMQ_SOCKETS {
+            return Err(io::Error::other("a context of libzmq has no room for so many sockets"));
         }
         let mut command = role("server", row, peer, files)?;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
