@@ -107,7 +107,7 @@ fn list() {
     println!("Rows:");
     for row in ROWS {
         let long = if row.long { " (only if named, or with --long)" } else { "" };
-        println!("  {:<16}{}{long}", row.id, row.title);
+        println!("  {:<18}{}{long}", row.id, row.title);
     }
     println!("\nPeers:");
     for peer in Peer::value_variants() {
