@@ -76,6 +76,7 @@ mod link;
 mod listen;
 mod message;
 mod outbox;
+mod payload;
 mod relay;
 mod reply;
 pub mod server;
@@ -88,7 +89,7 @@ pub use client::Client;
 pub use error::Error;
 pub use file::FileError;
 pub use listen::PrefixMessage;
-pub use message::{Data, Message, Sender, Target};
+pub use message::{Data, Message, Messages, Sender, Target};
 pub use server::Server;
 pub use transfer::StreamWriter;
 

@@ -19,8 +19,8 @@ use crate::{
     work::{BURST, CHANNELS_EACH, CONNECTING, END, Work},
 };
 
-/// Messages between two looks at the clock, unless they are large.
-const OFTEN: u32 = 32;
+/// Bytes of messages that are sent together, between two looks at the clock.
+const TOGETHER: usize = 16 << 10;
 /// Identities that connect by turns: none replaces its own connection that is still being closed.
 const IDENTITIES: usize = 512;
 /// How long the answer to all that was sent may take.
@@ -47,8 +47,7 @@ pub(crate) async fn run(peer: Peer, of: &roles::Job) -> io::Result<Outcome> {
         Work::Echo { clients, window, size } => echo(job, clients, window, size).await,
         Work::Clients { count } => {
             let clients = join_all(job, count).await?;
-            let groups = clients.into_iter().map(|(client, channel)| (client, vec![channel]));
-            in_turns(job, groups.collect()).await
+            in_turns(job, clients).await
         }
         Work::Channels { count } => many_channels(job, count).await,
         Work::Stream { size } => stream(job, size).await,
@@ -133,27 +132,43 @@ async fn echoes(
     window: usize,
     payload: &Bytes,
 ) -> io::Result<u64> {
-    for _ in 0..window {
-        channel.send(payload.clone()).await.map_err(failed)?;
-    }
+    channel.send_many(std::iter::repeat_n(payload, window)).await.map_err(failed)?;
     let (mut count, mut under_way) = (0, window);
     while under_way > 0 {
-        channel.listen().await.ok_or_else(gone)?;
-        count += 1;
+        let back = channel.listen_many().await.ok_or_else(gone)?.len();
+        count += back as u64;
         if watch.is_over() {
-            under_way -= 1;
+            under_way -= back;
         } else {
-            channel.send(payload.clone()).await.map_err(failed)?;
+            channel.send_many(std::iter::repeat_n(payload, back)).await.map_err(failed)?;
         }
     }
     Ok(count)
 }
 
-/// Bursts of one client after the other, each message on the client's next channel.
-async fn in_turns(job: &Job, mut clients: Vec<(Client, Vec<Channel>)>) -> io::Result<Outcome> {
+/// Bursts of one client after the other.
+async fn in_turns(job: &Job, mut clients: Vec<(Client, Channel)>) -> io::Result<Outcome> {
     let payload = Bytes::from(vec![7; 64]);
-    let watch = job.start();
-    let mut count = 0;
+    let (watch, mut count) = (job.start(), 0);
+    loop {
+        for (_, channel) in &mut clients {
+            if watch.is_over() {
+                return watch.stop(count);
+            }
+            channel.send_many(std::iter::repeat_n(&payload, BURST)).await.map_err(failed)?;
+            let mut under_way = BURST;
+            while under_way > 0 {
+                under_way -= channel.listen_many().await.ok_or_else(gone)?.len();
+            }
+            count += BURST as u64;
+        }
+    }
+}
+
+/// Bursts of one client after the other, each message on the client's next channel: one by one, however few there are.
+async fn over_channels(job: &Job, mut clients: Vec<(Client, Vec<Channel>)>) -> io::Result<Outcome> {
+    let payload = Bytes::from(vec![7; 64]);
+    let (watch, mut count) = (job.start(), 0);
     for turn in 0.. {
         for (_, channels) in &mut clients {
             if watch.is_over() {
@@ -184,21 +199,18 @@ async fn many_channels(job: &Job, count: usize) -> io::Result<Outcome> {
         }
         clients.push((client, channels));
     }
-    in_turns(job, clients).await
+    over_channels(job, clients).await
 }
 
-/// Calls `send` until the time is over.
+/// Calls `send` with messages until the time is over.
 async fn send_all(
     watch: &Stopwatch,
     size: usize,
-    mut send: impl AsyncFnMut(Bytes) -> Result<(), pysock_std::Error>,
+    mut send: impl AsyncFnMut(&[Bytes]) -> Result<(), pysock_std::Error>,
 ) -> io::Result<()> {
-    let payload = Bytes::from(vec![7; size]);
-    let often = if size < 16 << 10 { OFTEN } else { 1 };
-    let mut sent = 0_u32;
-    while !sent.is_multiple_of(often) || !watch.is_over() {
-        send(payload.clone()).await.map_err(failed)?;
-        sent = sent.wrapping_add(1);
+    let messages = vec![Bytes::from(vec![7; size]); (TOGETHER / size).max(1)];
+    while !watch.is_over() {
+        send(&messages).await.map_err(failed)?;
     }
     Ok(())
 }
@@ -207,7 +219,11 @@ async fn stream(job: &Job, size: usize) -> io::Result<Outcome> {
     let client = join(job, "streamer", key()?).await?;
     let channel = client.create_channel(CHANNEL).await.map_err(failed)?;
     let watch = job.start();
-    send_all(&watch, size, async |data| channel.send(data).await).await?;
+    send_all(&watch, size, async |messages| match messages {
+        [large] => channel.send(large.clone()).await,
+        small => channel.send_many(small).await,
+    })
+    .await?;
     let answer = channel.request_within(PATIENCE, Target::SERVER, &[]).await.map_err(failed)?;
     let count = answer.data().first_chunk().copied().map(u64::from_le_bytes);
     watch.stop(count.unwrap_or(0))
@@ -224,11 +240,11 @@ async fn fan_out(job: &Job, receivers: usize, size: usize) -> io::Result<Outcome
     let watch = job.start();
     if receivers == 1 {
         let to = Target::from(numbered("client", 0).as_str());
-        let send = async |data| channel.send_to(to.clone(), data).await;
+        let send = async |messages: &[Bytes]| channel.send_many_to(to.clone(), messages).await;
         send_all(&watch, size, send).await?;
         channel.send_to(to, END).await.map_err(failed)?;
     } else {
-        send_all(&watch, size, async |data| channel.publish(data).await).await?;
+        send_all(&watch, size, async |messages| channel.publish_many(messages).await).await?;
         channel.publish(END).await.map_err(failed)?;
     }
     watch.stop(sum(tasks).await?)
@@ -237,11 +253,13 @@ async fn fan_out(job: &Job, receivers: usize, size: usize) -> io::Result<Outcome
 /// Counts until the end.
 async fn receive(client: Client, mut channel: Channel) -> io::Result<u64> {
     let (_client, mut count) = (client, 0);
-    while let Some(message) = channel.listen().await {
-        if message.data() == END {
-            return Ok(count);
+    while let Some(messages) = channel.listen_many().await {
+        for message in messages.iter() {
+            if message == END {
+                return Ok(count);
+            }
+            count += 1;
         }
-        count += 1;
     }
     Err(gone())
 }
@@ -253,18 +271,21 @@ async fn end_to_end(job: &Job, size: usize) -> io::Result<Outcome> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let (_receiver, mut count) = (receiver, 0);
-        while let Some(message) = heard.listen().await {
-            if message.data() == END {
-                return Ok(count);
+        while let Some(messages) = heard.listen_many().await {
+            for message in messages.iter() {
+                if message == END {
+                    return Ok(count);
+                }
+                count += 1;
             }
-            count += 1;
         }
         Err(gone())
     });
     let client = join(job, "sender", key()?).await?;
     let to = Target::from(&client.handshake("receiver").await.map_err(failed)?);
     let watch = job.start();
-    send_all(&watch, size, async |data| client.send_to_client(to.clone(), data).await).await?;
+    let send = async |messages: &[Bytes]| client.send_many_to_client(to.clone(), messages).await;
+    send_all(&watch, size, send).await?;
     client.send_to_client(to, END).await.map_err(failed)?;
     watch.stop(sum(tasks).await?)
 }

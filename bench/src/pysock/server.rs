@@ -35,15 +35,13 @@ pub(crate) async fn run(
         Work::Echo { .. } | Work::Clients { .. } => {
             let channel = server.create_channel(CHANNEL).map_err(failed)?;
             ready(&address, &key)?;
-            echo(&server, channel).await
+            echo(channel).await
         }
         Work::Channels { count } => {
-            let server = std::sync::Arc::new(server);
             for number in 0..count.min(CHANNELS_EACH) {
                 let name = numbered(CHANNEL, number);
                 let channel = server.create_channel(&name).map_err(failed)?;
-                let server = server.clone();
-                tokio::spawn(async move { echo(&server, channel).await });
+                tokio::spawn(echo(channel));
             }
             ready(&address, &key)?;
             std::future::pending().await
@@ -61,11 +59,10 @@ pub(crate) async fn run(
     }
 }
 
-async fn echo(server: &Server, mut channel: Channel) -> io::Result<()> {
-    let name = channel.name().to_string();
-    while let Some(message) = channel.listen().await {
+async fn echo(mut channel: Channel) -> io::Result<()> {
+    while let Some(messages) = channel.listen_many().await {
         // A client that has gone meanwhile does not wait for it.
-        let _ = server.send(&name, message.sender(), message.data().clone()).await;
+        let _ = channel.send_many(messages.sender(), messages.iter()).await;
     }
     Ok(())
 }
@@ -73,11 +70,11 @@ async fn echo(server: &Server, mut channel: Channel) -> io::Result<()> {
 /// Counts messages, and answers whoever asks how many there were.
 async fn count(mut channel: Channel) -> io::Result<()> {
     let mut count: u64 = 0;
-    while let Some(mut message) = channel.listen().await {
-        if message.is_request() {
-            message.reply(&count.to_le_bytes()).await.map_err(failed)?;
-        } else {
-            count += 1;
+    while let Some(mut messages) = channel.listen_many().await {
+        if !messages.is_request() {
+            count += messages.len() as u64;
+        } else if let Some(mut question) = messages.next() {
+            question.reply(&count.to_le_bytes()).await.map_err(failed)?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::{
     id::PeerId,
     key::PublicKey,
     limits::{CLOSE_MILLIS, Limits},
-    message::{Party, Unit},
+    message::{Envelope, Kind, Party, Unit},
     noise::CipherState,
     record::{self, CONTROL_ROOM, Sealer},
     stream::Streams,
@@ -274,6 +274,27 @@ impl Open {
             }
         }
         Ok(Some(Event::Handled))
+    }
+
+    /// Hands over the frames that follow in the record at the front, as long as they are messages with the same
+    /// header as the one before. Whatever else comes is left to `receive`.
+    pub(super) fn receive_alike(
+        &mut self,
+        rx: &mut Rx<'_>,
+        envelope: &Envelope,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let one_way = envelope.kind == Kind::Message;
+        if !one_way || self.deaf || !self.admitted || self.check_party(envelope.party).is_err() {
+            return Ok(());
+        }
+        let (kind, header) = frame::message_header(envelope);
+        let header = header.as_slice();
+        while let Some(len) = frame::is_alike(rx.open(self.sealer.owner)?, kind, header) {
+            let body = rx.take_frame(HEADER, len).ok_or(Error::WrongBuffer)?;
+            each(body.get(header.len()..).unwrap_or_default());
+        }
+        Ok(())
     }
 
     /// Frames that only a server may send.

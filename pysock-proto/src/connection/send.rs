@@ -67,6 +67,29 @@ impl<C: Crypto> Connection<C> {
         self.opened()?.put::<C>(tx, kind, [header.as_slice(), bytes])
     }
 
+    /// Appends several whole messages with the same envelope, as [`send`](Self::send) does one by one. Returns how many
+    /// were, and why not all of them.
+    pub fn send_each<'m>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        envelope: &Envelope,
+        messages: impl IntoIterator<Item = &'m [u8]>,
+    ) -> (usize, Result<(), SendError>) {
+        let (kind, header) = frame::message_header(envelope);
+        let open = match self.opened() {
+            Ok(open) => open,
+            Err(error) => return (0, Err(error)),
+        };
+        let mut sent: usize = 0;
+        for bytes in messages {
+            if let Err(error) = open.put::<C>(tx, kind, [header.as_slice(), bytes]) {
+                return (sent, Err(error));
+            }
+            sent = sent.saturating_add(1);
+        }
+        (sent, Ok(()))
+    }
+
     /// Longest message that [`send`](Self::send) can ever take with this buffer and this receiver, in bytes.
     pub fn longest_message(&self, tx: &Tx<'_>) -> usize {
         match &self.phase {

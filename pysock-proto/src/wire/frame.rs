@@ -235,6 +235,13 @@ pub(crate) fn split(record: &[u8]) -> Result<(u8, usize), FrameError> {
     if len > rest.len() { Err(FrameError::Length) } else { Ok((*kind, len)) }
 }
 
+/// Whether `record` begins with a frame of this type whose body begins with `header`: then the length of its body.
+pub(crate) fn is_alike(record: &[u8], kind: u8, header: &[u8]) -> Option<usize> {
+    let (found, len) = split(record).ok()?;
+    let body = record.get(HEADER..)?.get(..len)?;
+    (found == kind && body.starts_with(header)).then_some(len)
+}
+
 fn message<'b>(kind: u8, mut from: Reader<'b>) -> Option<Frame<'b>> {
     let channel = ChannelId(from.u16()?);
     let party = match kind & PARTY_FOLLOWS {

@@ -31,6 +31,7 @@ use crate::{
     listen,
     message::Address,
     outbox::Body,
+    payload,
     server::{REPLY_WITHIN, Stats},
     state::StateFile,
     transfer,
@@ -430,6 +431,32 @@ impl Shared {
     async fn publish(self: &Arc<Self>, channel: ChannelId, data: Data) -> Result<(), Error> {
         let envelope = Envelope { channel, party: Party::Everyone, kind: Kind::Message };
         self.push(envelope, self.outbox.epoch(), Body::Whole(data.0)).await
+    }
+
+    async fn send_many(
+        self: &Arc<Self>,
+        channel: ChannelId,
+        target: &Target,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<(), Error> {
+        let (party, epoch) = self.resolve(target).await?;
+        let envelope = Envelope { channel, party, kind: Kind::Message };
+        for payload in payload::pack(messages) {
+            self.push(envelope, epoch, payload.into()).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_many(
+        self: &Arc<Self>,
+        channel: ChannelId,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<(), Error> {
+        let envelope = Envelope { channel, party: Party::Everyone, kind: Kind::Message };
+        for payload in payload::pack(messages) {
+            self.push(envelope, self.outbox.epoch(), payload.into()).await?;
+        }
+        Ok(())
     }
 
     async fn push(

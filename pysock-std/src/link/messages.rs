@@ -13,7 +13,10 @@ use super::{
     sending::{Filled, TURN, Turn},
     ways::Out,
 };
-use crate::outbox::{Batch, Body, Outbox, Outgoing};
+use crate::{
+    outbox::{Body, Outbox, Outgoing},
+    payload::Packed,
+};
 
 /// What one way out is sending.
 #[derive(Default)]
@@ -51,13 +54,25 @@ impl Messages {
             self.ready.extend(outbox.lock().pop(TURN));
         }
         let (mut moved, mut settled, mut filled) = (false, 0, Filled::All);
+        let longest = out.longest_message();
         for _ in 0..TURN {
             let Some(item) = self.ready.pop_front() else { break };
             let cost = item.cost();
+            let item = match item.separated(longest) {
+                Ok(item) => item,
+                Err(parts) => {
+                    let costs: usize = parts.iter().map(Outgoing::cost).sum();
+                    outbox.charge(costs.saturating_sub(cost));
+                    self.first(parts);
+                    continue;
+                }
+            };
             match self.attempt(item, out, outbox.epoch()) {
                 Attempt::Done => settled += cost,
                 Attempt::Begun => {}
                 Attempt::Full(item) => {
+                    // A part of it may have gone.
+                    settled += cost - item.cost();
                     self.ready.push_front(item);
                     filled = Filled::Full;
                     break;
@@ -97,12 +112,12 @@ impl Messages {
             return not_now(item, error);
         }
         let sent = match &mut item.body {
-            Body::Batch(batch) => send_each(batch, &item.envelope, out),
+            Body::Packed(packed) => send_each(packed, &item.envelope, out),
             Body::Whole(bytes) if bytes.len() <= out.longest_message() => {
                 out.send(&item.envelope, bytes)
             }
             Body::Failed(why) => out.send_failed(&item.envelope, *why),
-            Body::Whole(_) | Body::Parts(_) => return self.begin(item, out),
+            Body::Whole(_) | Body::Parts(_) | Body::Joined(_) => return self.begin(item, out),
         };
         match sent {
             Ok(()) => Attempt::Done,
@@ -120,7 +135,7 @@ impl Messages {
             Body::Whole(bytes) => Some(bytes.len() as u64),
             Body::Parts(parts) => parts.length,
             // They are never begun.
-            Body::Batch(_) | Body::Failed(_) => None,
+            Body::Joined(_) | Body::Packed(_) | Body::Failed(_) => None,
         };
         let stream = match out.begin(&item.envelope, length) {
             Ok(stream) => stream,
@@ -155,7 +170,7 @@ impl Messages {
     }
 
     /// What has waited behind a large message comes before all that was taken from the queue later.
-    fn first(&mut self, behind: VecDeque<Outgoing>) {
+    fn first(&mut self, behind: impl IntoIterator<IntoIter: DoubleEndedIterator<Item = Outgoing>>) {
         for item in behind.into_iter().rev() {
             self.ready.push_front(item);
         }
@@ -199,12 +214,16 @@ impl Messages {
 }
 
 /// Sends one after the other, until there is no room.
-fn send_each(batch: &mut Batch, envelope: &Envelope, out: &mut impl Out) -> Result<(), SendError> {
-    while let Some(bytes) = batch.next() {
-        out.send(envelope, bytes)?;
-        batch.sent();
+fn send_each(
+    packed: &mut Packed,
+    envelope: &Envelope,
+    out: &mut impl Out,
+) -> Result<(), SendError> {
+    let (sent, result) = out.send_each(envelope, packed);
+    if result.is_err() {
+        packed.skip(sent);
     }
-    Ok(())
+    result
 }
 
 fn not_now(item: Outgoing, error: SendError) -> Attempt {

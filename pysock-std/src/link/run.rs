@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use pysock_proto::{
     CloseReason, Connection, Env, Envelope, Error as Ended, Event, PeerId, Refusal, TxBuf, Unit,
 };
@@ -23,6 +22,7 @@ use super::{
 use crate::{
     line::Control,
     outbox::{Ending, Outbox},
+    payload::{Gather, Payload},
     transfer::Origin,
 };
 
@@ -43,8 +43,8 @@ pub(crate) enum Verdict {
 
 /// What a side of a connection does with what arrives.
 pub(crate) trait Handler: Send {
-    /// A message, whole.
-    fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict;
+    /// A message, whole, or several one-way ones with the same envelope.
+    fn message(&mut self, envelope: Envelope, payload: Payload) -> Verdict;
 
     /// A large message begins: what is to become of it?
     fn begin(
@@ -122,6 +122,8 @@ struct Life<'a, H> {
     blocked: Option<Wait>,
     /// The other side may still send something.
     reading: bool,
+    /// The memory that the last messages took, in bytes: the next will take as much, most likely.
+    burst: usize,
     /// Bytes may be left that were received and not yet looked at.
     leftover: bool,
     closed: Option<End>,
@@ -143,6 +145,7 @@ impl Link {
             receiving,
             blocked: None,
             reading: true,
+            burst: 0,
             leftover: true,
             closed: None,
             closed_here: false,
@@ -234,8 +237,14 @@ impl<H: Handler> Life<'_, H> {
         while let Some(event) = conn.receive(&mut view, &env).map_err(End::Broken)? {
             let verdict = match event {
                 Event::Message { envelope, bytes } => {
-                    self.around.counters.received.fetch_add(1, Ordering::Relaxed);
-                    self.handler.message(envelope, Bytes::copy_from_slice(bytes))
+                    let mut gather = Gather::new(bytes, self.burst);
+                    let more = |bytes: &[u8]| gather.push(bytes);
+                    conn.receive_alike(&mut view, &envelope, more).map_err(End::Broken)?;
+                    let payload = gather.payload();
+                    self.burst = payload.size();
+                    let count = payload.count() as u64;
+                    self.around.counters.received.fetch_add(count, Ordering::Relaxed);
+                    self.handler.message(envelope, payload)
                 }
                 Event::Begin { stream, envelope, length } => {
                     let origin = self.receiving.origin(stream);
@@ -250,7 +259,7 @@ impl<H: Handler> Life<'_, H> {
                 Event::End(stream) => match self.receiving.end(stream) {
                     Some((envelope, bytes)) => {
                         self.around.counters.received.fetch_add(1, Ordering::Relaxed);
-                        self.handler.message(envelope, bytes)
+                        self.handler.message(envelope, Payload::One(bytes))
                     }
                     None => Verdict::Go,
                 },

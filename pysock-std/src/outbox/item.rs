@@ -6,53 +6,20 @@ use bytes::Bytes;
 use pysock_proto::{Envelope, Failure, Kind, PeerId, PeerInfo};
 
 use super::Outbox;
-use crate::{relay::Sealed, transfer::Parts};
+use crate::{
+    payload::{Packed, Packer, Payload},
+    relay::Sealed,
+    transfer::Parts,
+};
 
 /// What every queued item costs beyond its data, in bytes: its own size, roughly.
 pub(super) const OVERHEAD: usize = 128;
 
-/// The longest message that shares a queue's item with others, in bytes: it fits every receiver's record, and costs less
-/// than an item of its own.
-const SMALL: usize = 192;
+/// The longest message that shares an item of the queue with others, in bytes: copying it costs less than an item of its
+/// own.
+const SMALL: usize = 1024;
 /// An item takes in no more once it has so many bytes.
 const BATCH: usize = 16 * 1024;
-
-/// Small messages, one after the other, each behind its length.
-pub(crate) struct Batch {
-    bytes: Vec<u8>,
-    /// Those before were sent.
-    at: usize,
-    left: usize,
-}
-
-impl Batch {
-    fn of(first: &[u8], second: &[u8]) -> Self {
-        let mut batch = Batch { bytes: Vec::with_capacity(1024), at: 0, left: 0 };
-        batch.push(first);
-        batch.push(second);
-        batch
-    }
-
-    fn push(&mut self, message: &[u8]) {
-        // `SMALL` fits a byte.
-        self.bytes.push(message.len() as u8);
-        self.bytes.extend_from_slice(message);
-        self.left += 1;
-    }
-
-    /// The next that was not sent.
-    pub(crate) fn next(&self) -> Option<&[u8]> {
-        let (len, rest) = self.bytes.get(self.at..)?.split_first()?;
-        rest.get(..usize::from(*len))
-    }
-
-    /// That one was sent.
-    pub(crate) fn sent(&mut self) {
-        let len = self.next().map_or(0, <[u8]>::len);
-        self.at += 1 + len;
-        self.left -= 1;
-    }
-}
 
 /// A message on its way out, or several small ones to the same place.
 pub(crate) struct Outgoing {
@@ -71,6 +38,7 @@ pub(crate) trait Author: Send + Sync {
 }
 
 /// Who is told when a message does not get through.
+#[derive(Clone)]
 pub(crate) enum Report {
     Nobody,
     /// Whoever reads the log.
@@ -126,10 +94,21 @@ impl Report {
     }
 }
 
+impl From<Payload> for Body {
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::One(bytes) => Body::Whole(bytes),
+            Payload::Many(packed) => Body::Packed(packed),
+        }
+    }
+}
+
 pub(crate) enum Body {
     Whole(Bytes),
+    /// Several small ones, and more may join them.
+    Joined(Packer),
     /// Several small ones, one after the other.
-    Batch(Batch),
+    Packed(Packed),
     Failed(Failure),
     Parts(Parts),
 }
@@ -138,9 +117,31 @@ impl Outgoing {
     pub(crate) fn cost(&self) -> usize {
         match &self.body {
             Body::Whole(bytes) => bytes.len().saturating_add(OVERHEAD),
-            Body::Batch(batch) => batch.bytes.len().saturating_add(OVERHEAD),
+            Body::Joined(packer) => packer.size().saturating_add(OVERHEAD),
+            Body::Packed(packed) => packed.size().saturating_add(OVERHEAD),
             Body::Failed(_) | Body::Parts(_) => OVERHEAD,
         }
+    }
+
+    /// Messages that do not fit `longest` bytes each are separated from the others, in order: they take other ways.
+    /// Otherwise it is given back as it is, ready to be sent.
+    pub(crate) fn separated(mut self, longest: usize) -> Result<Self, Vec<Self>> {
+        if let Body::Joined(packer) = self.body {
+            self.body = Body::Packed(packer.pack());
+        }
+        let packed = match self.body {
+            Body::Packed(packed) if packed.longest() > longest => packed,
+            _ => return Ok(self),
+        };
+        let Outgoing { envelope, from, epoch, report, .. } = self;
+        let alone = |bytes| Outgoing {
+            envelope,
+            from: from.clone(),
+            body: Body::Whole(bytes),
+            epoch,
+            report: report.clone(),
+        };
+        Err(Payload::Many(packed).into_messages().map(alone).collect())
     }
 
     /// Says that what `envelope` is about has failed.
@@ -152,7 +153,8 @@ impl Outgoing {
     /// How many messages it is.
     pub(super) fn count(&self) -> usize {
         match &self.body {
-            Body::Batch(batch) => batch.left,
+            Body::Joined(packer) => packer.count(),
+            Body::Packed(packed) => packed.count(),
             _ => 1,
         }
     }
@@ -175,9 +177,12 @@ impl Outgoing {
             return Err(next);
         }
         match &mut self.body {
-            Body::Batch(batch) if batch.bytes.len() < BATCH => batch.push(bytes),
+            Body::Joined(packer) if packer.size() < BATCH => packer.push(bytes),
             Body::Whole(first) if first.len() <= SMALL => {
-                self.body = Body::Batch(Batch::of(first, bytes));
+                let mut packer = Packer::with_capacity(1024);
+                packer.push(first);
+                packer.push(bytes);
+                self.body = Body::Joined(packer);
             }
             _ => return Err(next),
         }

@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use item::{Author, Batch, Body, Item, Outgoing, Report, record_cost};
+pub(crate) use item::{Author, Body, Item, Outgoing, Report, record_cost};
 
 use crate::{
     config::{Queue, WhenFull},
@@ -219,6 +219,12 @@ impl Outbox {
         self.lock().ending
     }
 
+    /// An item that was popped takes so much more room now.
+    pub(crate) fn charge(&self, more: usize) {
+        let mut inner = self.lock();
+        inner.bytes = inner.bytes.saturating_add(more);
+    }
+
     /// An item that was popped is sent, or given up.
     pub(crate) fn settle(&self, cost: usize) {
         self.progressed();
@@ -413,9 +419,10 @@ mod tests {
     use crate::relay::tests::sealed;
     use pysock_proto::{ChannelId, Party, Unit};
 
-    fn message(len: usize) -> Outgoing {
+    /// A message on a channel of its own: it joins no other.
+    fn message(channel: u16, len: usize) -> Outgoing {
         let party = Party::Server;
-        let envelope = Envelope { channel: ChannelId(0), party, kind: Kind::Message };
+        let envelope = Envelope { channel: ChannelId(channel), party, kind: Kind::Message };
         let (body, report) = (Body::Whole(vec![0; len].into()), Report::Nobody);
         Outgoing { envelope, from: None, body, epoch: 0, report }
     }
@@ -432,8 +439,8 @@ mod tests {
             let inner = outbox.lock();
             (inner.queue.len(), inner.records.len())
         };
-        for _ in 0..4 {
-            assert!(outbox.try_push(message(1_000)).is_ok());
+        for channel in 0..4 {
+            assert!(outbox.try_push(message(channel, 1_000)).is_ok());
             assert!(outbox.try_push(record(1_000)).is_ok());
         }
         assert_eq!(lengths(&outbox), (4, 4));

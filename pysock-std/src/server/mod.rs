@@ -31,6 +31,7 @@ use crate::{
     link::Verdict,
     listen,
     outbox::{Body, Outgoing, Report},
+    payload::{self, Payload},
     state::StateFile,
     transfer,
     wait::await_reply,
@@ -412,24 +413,54 @@ impl Hub {
         target: &Target,
         data: Data,
     ) -> Result<(), Error> {
+        self.send_all(channel, target, [Payload::One(data.0)]).await
+    }
+
+    pub(crate) async fn send_many(
+        &self,
+        channel: &ChannelName,
+        target: &Target,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<(), Error> {
+        self.send_all(channel, target, payload::pack(messages)).await
+    }
+
+    async fn send_all(
+        &self,
+        channel: &ChannelName,
+        target: &Target,
+        payloads: impl IntoIterator<Item = Payload>,
+    ) -> Result<(), Error> {
         let (session, envelope, _) = self.one(channel, target, Kind::Message)?;
-        let item = Self::outgoing(envelope, Body::Whole(data.0));
-        let failure = Failure::NoPeer;
-        let gone = |_| Error::Failed { to: target.to_string(), failure };
-        session.outbox.push(item).await.map_err(gone)
+        for payload in payloads {
+            let failure = Failure::NoPeer;
+            let gone = |_| Error::Failed { to: target.to_string(), failure };
+            session.outbox.push(Self::outgoing(envelope, payload.into())).await.map_err(gone)?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn publish(&self, channel: &ChannelName, data: Data) -> Result<usize, Error> {
+        self.publish_all(channel, [Payload::One(data.0)]).await
+    }
+
+    pub(crate) async fn publish_all(
+        &self,
+        channel: &ChannelName,
+        payloads: impl IntoIterator<Item = Payload>,
+    ) -> Result<usize, Error> {
         let routed = self.route_from_program(channel, Party::Everyone, Kind::Message);
         let (_, sessions) = routed.map_err(|_| Error::NoChannel(channel.as_str().into()))?;
         let count = sessions.len();
-        let items = sessions.into_iter().map(|(session, local)| {
-            let envelope = Envelope { channel: local, party: Party::Server, kind: Kind::Message };
-            let item = Self::outgoing(envelope, Body::Whole(data.0.clone()));
-            (session.outbox.clone(), item)
-        });
-        if let Verdict::Wait(full) = session::spread(items) {
-            full.await;
+        for payload in payloads {
+            let items = sessions.iter().map(|(session, local)| {
+                let (channel, party, kind) = (*local, Party::Server, Kind::Message);
+                let envelope = Envelope { channel, party, kind };
+                (session.outbox.clone(), Self::outgoing(envelope, payload.clone().into()))
+            });
+            if let Verdict::Wait(full) = session::spread(items) {
+                full.await;
+            }
         }
         Ok(count)
     }

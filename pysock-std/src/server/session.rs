@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{
-    Admission, CloseReason, Connection, Env, Envelope, Event, Failure, Kind, Party, PeerId,
-    Refusal, ServerSetup, Unit,
+    Admission, ChannelName, CloseReason, Connection, Env, Envelope, Event, Failure, Kind, Party,
+    PeerId, Refusal, ServerSetup, Unit,
     registry::{Claim, Slot},
 };
 use tokio::net::TcpStream;
@@ -22,8 +22,9 @@ use crate::{
     Error, Message, Sender,
     line::Control,
     link::{self, Destination, End, Handler, Link, Surroundings, Verdict},
-    message::Source,
+    message::{Path, Source},
     outbox::{Body, Item, Outbox, Outgoing, Report},
+    payload::Payload,
     reply::{Asked, Replier},
     transfer::{self, Origin},
 };
@@ -213,8 +214,10 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    fn sender(&self) -> Sender {
-        Sender(Source::Peer(self.session.peer.clone()))
+    /// The way of what this client sends to the server's own listener on a channel.
+    fn path(&self, channel: ChannelName) -> Arc<Path> {
+        let sender = Sender(Source::Peer(self.session.peer.clone()));
+        Arc::new(Path { sender, channel })
     }
 
     /// A message of this client for another one, as the other one gets it: the source is what this server knows.
@@ -274,17 +277,12 @@ pub(super) fn spread<T: Into<Item>>(items: impl IntoIterator<Item = (Arc<Outbox>
 }
 
 impl Handler for Serving<'_> {
-    fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict {
+    fn message(&mut self, envelope: Envelope, payload: Payload) -> Verdict {
         match self.hub.route(self.session, &envelope) {
             Ok(Way::Listener(channel, name, sink)) => {
-                let message = Message {
-                    sender: self.sender(),
-                    channel: name,
-                    data: bytes,
-                    replier: Replier::to(&self.session.outbox, &envelope),
-                    share: None,
-                };
-                if let Kind::Reply(id) = envelope.kind {
+                let path = self.path(name);
+                if let (Kind::Reply(id), Payload::One(bytes)) = (envelope.kind, &payload) {
+                    let message = Message::new(path, bytes.clone(), None);
                     let responder = Party::Peer(self.session.peer.id);
                     let asked = Asked { responder, channel: channel.0, id };
                     if !self.hub.requests.settle(asked, Ok(message)) {
@@ -292,10 +290,10 @@ impl Handler for Serving<'_> {
                     }
                     return Verdict::Go;
                 }
-                sink.deliver(message)
+                sink.deliver(path, payload, Replier::to(&self.session.outbox, &envelope))
             }
             Ok(Way::Clients(to)) => spread(to.into_iter().map(|(session, local)| {
-                let item = self.relayed(&envelope, (&session, local), Body::Whole(bytes.clone()));
+                let item = self.relayed(&envelope, (&session, local), payload.clone().into());
                 (session.outbox.clone(), item)
             })),
             Err(why) => {
@@ -314,7 +312,7 @@ impl Handler for Serving<'_> {
         let limit = self.hub.config.max_message;
         match self.hub.route(self.session, &envelope) {
             Ok(Way::Listener(_, name, sink)) if envelope.kind == Kind::Message => {
-                sink.begin(self.sender(), &name, length, origin, limit)
+                sink.begin(self.path(name), length, origin, limit)
             }
             // Requests and replies are delivered whole.
             Ok(Way::Listener(..)) => (Destination::Collect { limit }, Verdict::Go),

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use pysock_proto::{
     CloseReason, Connection, Env, Failure, Kind, Party, PeerError, PeerId, PeerInfo, PublicKey,
     SendError, TxBuf, Unit,
@@ -21,6 +20,7 @@ use crate::{
     grow::Grow,
     link::{self, C, Filled, Messages, Receiving, Verdict, Wait},
     outbox::{Body, Outgoing},
+    payload::{Gather, Payload},
     reply::Asked,
 };
 
@@ -77,7 +77,17 @@ impl PeerTask {
         let mut waits: Vec<Wait> = Vec::new();
         let mut incoming = self.core.receive(&peer, unit, bytes, env);
         while let Some(event) = self.core.next(&mut incoming) {
-            if let Verdict::Wait(wait) = self.act(&peer, event, env) {
+            let verdict = match event {
+                PeerEvent::Message { channel, kind, bytes } => {
+                    let mut gather = Gather::new(bytes, 0);
+                    if kind == Kind::Message {
+                        self.core.next_alike(&mut incoming, channel, |bytes| gather.push(bytes));
+                    }
+                    self.message(&peer, channel, kind, gather.payload())
+                }
+                event => self.act(&peer, event, env),
+            };
+            if let Verdict::Wait(wait) = verdict {
                 waits.push(wait);
             }
         }
@@ -286,9 +296,6 @@ impl PeerTask {
             PeerEvent::OtherKey(proven) => {
                 self.fails(&peer.key, Why::Swapped { named: peer.key, proven });
             }
-            PeerEvent::Message { channel, kind, bytes } => {
-                return self.message(peer, channel, kind, Bytes::copy_from_slice(bytes));
-            }
             PeerEvent::Refused { channel, kind: Kind::Request(id), failure } => {
                 if let Some(lane) = self.lanes.get(&peer.key) {
                     let asked = Asked { responder: Party::Server, channel: channel.into(), id };
@@ -309,7 +316,8 @@ impl PeerTask {
             PeerEvent::End(stream) => {
                 let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
                 if let Some((envelope, bytes)) = lane.receiving.end(stream) {
-                    return self.message(peer, envelope.channel.0, envelope.kind, bytes);
+                    let payload = Payload::One(bytes);
+                    return self.message(peer, envelope.channel.0, envelope.kind, payload);
                 }
             }
             PeerEvent::Aborted { stream, failure } => {
