@@ -27,7 +27,7 @@ pub(crate) enum Work {
     Idle { connections: usize },
     /// `BURST` messages on their way, all of one client, going round over that many clients.
     Clients { count: usize },
-    /// The same, each on the next one of so many channels.
+    /// The same, going round over so many channels of a few clients.
     Channels { count: usize },
 }
 

@@ -146,12 +146,12 @@ async fn echoes(
     Ok(count)
 }
 
-/// Bursts of one client after the other.
-async fn in_turns(job: &Job, mut clients: Vec<(Client, Channel)>) -> io::Result<Outcome> {
+/// Bursts on one channel after the other, each with what keeps it open.
+async fn in_turns<K>(job: &Job, mut channels: Vec<(K, Channel)>) -> io::Result<Outcome> {
     let payload = Bytes::from(vec![7; 64]);
     let (watch, mut count) = (job.start(), 0);
     loop {
-        for (_, channel) in &mut clients {
+        for (_, channel) in &mut channels {
             if watch.is_over() {
                 return watch.stop(count);
             }
@@ -165,41 +165,17 @@ async fn in_turns(job: &Job, mut clients: Vec<(Client, Channel)>) -> io::Result<
     }
 }
 
-/// Bursts of one client after the other, each message on the client's next channel: one by one, however few there are.
-async fn over_channels(job: &Job, mut clients: Vec<(Client, Vec<Channel>)>) -> io::Result<Outcome> {
-    let payload = Bytes::from(vec![7; 64]);
-    let (watch, mut count) = (job.start(), 0);
-    for turn in 0.. {
-        for (_, channels) in &mut clients {
-            if watch.is_over() {
-                return watch.stop(count);
-            }
-            let len = channels.len();
-            let burst = turn * BURST..(turn + 1) * BURST;
-            for at in burst.clone() {
-                channels[at % len].send(payload.clone()).await.map_err(failed)?;
-            }
-            for at in burst {
-                channels[at % len].listen().await.ok_or_else(gone)?;
-                count += 1;
-            }
-        }
-    }
-    watch.stop(count)
-}
-
 async fn many_channels(job: &Job, count: usize) -> io::Result<Outcome> {
-    let mut clients = Vec::new();
+    let mut channels = Vec::with_capacity(count);
     for number in 0..count.div_ceil(CHANNELS_EACH) {
-        let client = join(job, &numbered("client", number), key()?).await?;
-        let mut channels = Vec::new();
+        let client = Arc::new(join(job, &numbered("client", number), key()?).await?);
         for channel in 0..CHANNELS_EACH.min(count - number * CHANNELS_EACH) {
             let name = numbered(CHANNEL, channel);
-            channels.push(client.create_channel(&name).await.map_err(failed)?);
+            let channel = client.create_channel(&name).await.map_err(failed)?;
+            channels.push((client.clone(), channel));
         }
-        clients.push((client, channels));
     }
-    over_channels(job, clients).await
+    in_turns(job, channels).await
 }
 
 /// Calls `send` with messages until the time is over.
