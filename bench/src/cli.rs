@@ -7,18 +7,21 @@ use clap::{Parser, Subcommand, ValueEnum as _};
 
 use crate::{
     expert::Files,
+    meter,
     peer::Peer,
     report,
     roles::{self, Side},
     run::{self, Plan},
-    work::{ROWS, find},
+    soak::{self, Soak},
+    work::{ROWS, Row, find},
 };
 
 const EXAMPLES: &str = "Examples:
   bench list
   bench run --quick
   bench run stream-64 relay-64 --peer pysock --peer tls-aes
-  bench run --reps 7 --record";
+  bench run --long --reps 7 --record
+  bench soak --minutes 20";
 
 /// Measures pysock and what else could do its work, side by side.
 #[derive(Parser)]
@@ -43,6 +46,9 @@ enum Command {
         /// 0.2 seconds instead of one for each measurement.
         #[arg(long)]
         quick: bool,
+        /// The rows with ten thousand connections, too.
+        #[arg(long)]
+        long: bool,
         /// How often to go round.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
         reps: u16,
@@ -50,6 +56,14 @@ enum Command {
         #[arg(long)]
         record: bool,
     },
+    /// Lets 1 000 clients of pysock do everything at once for a while: checks every message, and that memory is flat.
+    Soak(Soak),
+    /// One side of a soak.
+    #[command(hide = true)]
+    SoakServer(soak::Part),
+    /// The other side.
+    #[command(hide = true)]
+    SoakClients(soak::Part),
     /// One side of a measurement.
     #[command(hide = true)]
     Server(Side),
@@ -64,10 +78,19 @@ pub(crate) fn main() -> ExitCode {
             list();
             Ok(())
         }
-        Command::Run { rows, peers, quick, reps, record } => {
+        Command::Run { rows, peers, quick, long, reps, record } => {
             let duration = Duration::from_millis(if quick { 200 } else { 1000 });
-            measure(&rows, peers, usize::from(reps), duration, record)
+            chosen(&rows, long).and_then(|rows| {
+                let peers = if peers.is_empty() { Peer::value_variants().to_vec() } else { peers };
+                measure(&Plan { rows, peers, reps: usize::from(reps), duration }, record)
+            })
         }
+        Command::Soak(soak) => match soak::run(&soak) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::SoakServer(part) => soak::server(&part),
+        Command::SoakClients(part) => soak::clients(&part),
         Command::Server(side) => roles::server(&side),
         Command::Client(side) => roles::client(&side),
     };
@@ -83,8 +106,8 @@ pub(crate) fn main() -> ExitCode {
 fn list() {
     println!("Rows:");
     for row in ROWS {
-        let long = if row.long { " (only if named)" } else { "" };
-        println!("  {:<16}{}{long}", row.id, row.title);
+        let long = if row.long { " (only if named, or with --long)" } else { "" };
+        println!("  {:<18}{}{long}", row.id, row.title);
     }
     println!("\nPeers:");
     for peer in Peer::value_variants() {
@@ -92,34 +115,31 @@ fn list() {
     }
 }
 
-fn measure(
-    rows: &[String],
-    peers: Vec<Peer>,
-    reps: usize,
-    duration: Duration,
-    record: bool,
-) -> io::Result<()> {
+fn chosen(names: &[String], long: bool) -> io::Result<Vec<&'static Row>> {
     let named = |id: &String| {
         find(id).ok_or_else(|| io::Error::other(format!("there is no row {id}: see `bench list`")))
     };
-    let rows = match rows {
-        [] => run::usual_rows(),
-        rows => rows.iter().map(named).collect::<Result<_, _>>()?,
-    };
-    let peers = if peers.is_empty() { Peer::value_variants().to_vec() } else { peers };
-    let plan = Plan { rows, peers, reps, duration };
+    match names {
+        [] => Ok(run::usual_rows(long)),
+        names => names.iter().map(named).collect(),
+    }
+}
+
+fn measure(plan: &Plan, record: bool) -> io::Result<()> {
+    // Brokers inherit it.
+    meter::raise_file_limit()?;
     let folder = tempfile::tempdir()?;
     let files = Files(folder.path().to_owned());
     files.create()?;
     let mut all = Vec::new();
     for row in &plan.rows {
-        let measured = run::row(row, &plan, &files);
+        let measured = run::row(row, plan, &files);
         print!("{}", report::text(&measured));
         all.push(measured);
     }
     print!("{}", report::goals(&all));
     if record {
-        report::record(&all, &plan)?;
+        report::record(&all, plan)?;
     }
     Ok(())
 }

@@ -5,8 +5,10 @@ use clap::ValueEnum;
 /// A way to do the work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Peer {
-    /// pysock, public API, each side on a current-thread runtime.
+    /// pysock, public API, each side on a current-thread runtime, with the suite that two desktops agree on: AES-GCM.
     Pysock,
+    /// The same with the suite that microcontrollers have, too.
+    PysockChacha,
     /// The same on tokio's default runtime.
     PysockThreads,
     /// pysock's layer between clients, for the relay.
@@ -39,6 +41,7 @@ impl Peer {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Peer::Pysock => "pysock",
+            Peer::PysockChacha => "pysock ChaCha",
             Peer::PysockThreads => "pysock, multi-thread",
             Peer::PysockEndToEnd => "pysock, end to end",
             Peer::Plain => "plain expert",
@@ -53,7 +56,10 @@ impl Peer {
     }
 
     pub(crate) fn is_pysock(self) -> bool {
-        matches!(self, Peer::Pysock | Peer::PysockThreads | Peer::PysockEndToEnd)
+        matches!(
+            self,
+            Peer::Pysock | Peer::PysockChacha | Peer::PysockThreads | Peer::PysockEndToEnd
+        )
     }
 
     /// Written for this comparison on bare tokio.

@@ -13,7 +13,7 @@ use crate::{
     outcome::{Outcome, Stopwatch},
     peer::Peer,
     product, pysock,
-    work::{Row, Work, find},
+    work::{Mode, Row, Work, find},
 };
 
 /// What both sides have to know.
@@ -44,6 +44,7 @@ pub(crate) struct Side {
 #[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) work: Work,
+    pub(crate) mode: Mode,
     pub(crate) address: String,
     pub(crate) key: String,
     server: u32,
@@ -98,7 +99,7 @@ fn say(line: &str) -> io::Result<()> {
 /// Serves until standard input ends, so that no server outlives whoever started it.
 pub(crate) fn server(side: &Side) -> io::Result<()> {
     meter::raise_file_limit()?;
-    let work = row(side)?.work;
+    let Row { work, mode, .. } = *row(side)?;
     std::thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
@@ -110,7 +111,7 @@ pub(crate) fn server(side: &Side) -> io::Result<()> {
     let runtime = runtime(side.peer)?;
     if side.peer.is_pysock() {
         let ready = |address: &str, key: &str| say(&format!("READY {address} {key}"));
-        return runtime.block_on(pysock::server(work, ready));
+        return runtime.block_on(pysock::server(work, mode, ready));
     }
     let files = Files(side.folder.clone());
     let ready = |address: &str| {
@@ -123,8 +124,10 @@ pub(crate) fn server(side: &Side) -> io::Result<()> {
 /// Does the work once and says what it found.
 pub(crate) fn client(side: &Side) -> io::Result<()> {
     meter::raise_file_limit()?;
+    let Row { work, mode, .. } = *row(side)?;
     let job = Job {
-        work: row(side)?.work,
+        work,
+        mode,
         address: side.address.clone(),
         key: side.key.clone(),
         server: side.server,

@@ -2,8 +2,9 @@
 
 use crate::peer::Peer;
 
-/// Messages on their way at a time in the rows that grow.
-pub(crate) const IN_FLIGHT: usize = 64;
+/// Messages on their way at a time in the rows that grow: sent together, answered before the next ones. So as many
+/// share a record with one client as with ten thousand, and what grows is what the number costs.
+pub(crate) const BURST: usize = 64;
 /// Channels that one pysock client opens in the rows that grow.
 pub(crate) const CHANNELS_EACH: usize = 1000;
 /// Connections being made at a time.
@@ -24,10 +25,19 @@ pub(crate) enum Work {
     Connect,
     /// Connections that do nothing.
     Idle { connections: usize },
-    /// `IN_FLIGHT` messages on their way, going round over that many clients.
+    /// `BURST` messages on their way, all of one client, going round over that many clients.
     Clients { count: usize },
-    /// The same over channels of a few clients.
+    /// The same, going round over so many channels of a few clients.
     Channels { count: usize },
+}
+
+/// How whoever waits for a message does so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// It sleeps until the kernel wakes it.
+    Parking,
+    /// pysock polls for a while before it sleeps; all others sleep.
+    LowLatency,
 }
 
 /// A line of the table.
@@ -37,7 +47,8 @@ pub(crate) struct Row {
     pub(crate) work: Work,
     /// Both sides on one core.
     pub(crate) pinned: bool,
-    /// Takes long, and only runs when it is named.
+    pub(crate) mode: Mode,
+    /// Takes long, and only runs when it is named, or with `--long`.
     pub(crate) long: bool,
 }
 
@@ -69,6 +80,14 @@ impl Work {
         }
     }
 
+    /// How many connections there are at a time, where that is what it is about.
+    pub(crate) fn connections(self) -> usize {
+        match self {
+            Work::Idle { connections: count } | Work::Clients { count } => count,
+            _ => 0,
+        }
+    }
+
     /// Whether a peer can do it at all.
     pub(crate) fn suits(self, peer: Peer) -> bool {
         match self {
@@ -82,7 +101,7 @@ impl Work {
 }
 
 const fn row(id: &'static str, title: &'static str, work: Work) -> Row {
-    Row { id, title, work, pinned: false, long: false }
+    Row { id, title, work, pinned: false, mode: Mode::Parking, long: false }
 }
 
 const fn echo(clients: usize, window: usize) -> Work {
@@ -93,6 +112,10 @@ const fn echo(clients: usize, window: usize) -> Work {
 pub(crate) const ROWS: &[Row] = &[
     row("echo", "echo 64 B, one client", echo(1, 1)),
     Row { pinned: true, ..row("echo-pinned", "echo 64 B, pinned to one core", echo(1, 1)) },
+    Row {
+        mode: Mode::LowLatency,
+        ..row("echo-low-latency", "echo 64 B, pysock in low-latency mode", echo(1, 1))
+    },
     row("stream-64", "stream 64 B", Work::Stream { size: 64 }),
     row("stream-1k", "stream 1 KiB", Work::Stream { size: 1024 }),
     row("stream-16k", "stream 16 KiB", Work::Stream { size: 16 << 10 }),
@@ -113,19 +136,19 @@ pub(crate) const ROWS: &[Row] = &[
             Work::Idle { connections: 10_000 },
         )
     },
-    row("clients-1", "64 in flight over 1 client", Work::Clients { count: 1 }),
-    row("clients-10", "64 in flight over 10 clients", Work::Clients { count: 10 }),
-    row("clients-100", "64 in flight over 100 clients", Work::Clients { count: 100 }),
-    row("clients-1000", "64 in flight over 1 000 clients", Work::Clients { count: 1000 }),
+    row("clients-1", "bursts of 64 over 1 client", Work::Clients { count: 1 }),
+    row("clients-10", "bursts of 64 over 10 clients", Work::Clients { count: 10 }),
+    row("clients-100", "bursts of 64 over 100 clients", Work::Clients { count: 100 }),
+    row("clients-1000", "bursts of 64 over 1 000 clients", Work::Clients { count: 1000 }),
     Row {
         long: true,
-        ..row("clients-10000", "64 in flight over 10 000 clients", Work::Clients { count: 10_000 })
+        ..row("clients-10000", "bursts of 64 over 10 000 clients", Work::Clients { count: 10_000 })
     },
-    row("channels-1", "64 in flight over 1 channel", Work::Channels { count: 1 }),
-    row("channels-10", "64 in flight over 10 channels", Work::Channels { count: 10 }),
-    row("channels-100", "64 in flight over 100 channels", Work::Channels { count: 100 }),
-    row("channels-1000", "64 in flight over 1 000 channels", Work::Channels { count: 1000 }),
-    row("channels-10000", "64 in flight over 10 000 channels", Work::Channels { count: 10_000 }),
+    row("channels-1", "bursts of 64 over 1 channel", Work::Channels { count: 1 }),
+    row("channels-10", "bursts of 64 over 10 channels", Work::Channels { count: 10 }),
+    row("channels-100", "bursts of 64 over 100 channels", Work::Channels { count: 100 }),
+    row("channels-1000", "bursts of 64 over 1 000 channels", Work::Channels { count: 1000 }),
+    row("channels-10000", "bursts of 64 over 10 000 channels", Work::Channels { count: 10_000 }),
 ];
 
 /// The row of that name.

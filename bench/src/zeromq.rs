@@ -9,7 +9,7 @@ use zmq::{Context, CurveKeyPair, Message, PollItem, Socket, SocketType};
 use crate::{
     outcome::Outcome,
     roles::Job,
-    work::{END, IN_FLIGHT, Work},
+    work::{BURST, END, Work},
 };
 
 /// What a call of libzmq may wait, in milliseconds.
@@ -110,10 +110,7 @@ pub(crate) fn client(job: &Job) -> io::Result<Outcome> {
         Work::Echo { clients, window, size } => {
             echo(&dealers(&context, job, clients)?, job, window, size)
         }
-        // One process with that many sockets is not how libzmq is used: all have their window at once.
-        Work::Clients { count } => {
-            echo(&dealers(&context, job, count)?, job, (IN_FLIGHT / count).max(1), 64)
-        }
+        Work::Clients { count } => round(&dealers(&context, job, count)?, job),
         Work::Stream { size } => {
             let socket = connected(&context, SocketType::DEALER, job, false)?;
             let watch = job.start();
@@ -181,6 +178,26 @@ fn echo(sockets: &[Socket], job: &Job, window: usize, size: usize) -> io::Result
         }
     }
     watch.stop(count)
+}
+
+/// Bursts of one client after the other.
+fn round(sockets: &[Socket], job: &Job) -> io::Result<Outcome> {
+    let watch = job.start();
+    let (mut message, mut count) = (Message::new(), 0);
+    loop {
+        for socket in sockets {
+            if watch.is_over() {
+                return watch.stop(count);
+            }
+            for _ in 0..BURST {
+                socket.send(&[7; 64][..], 0)?;
+            }
+            for _ in 0..BURST {
+                socket.recv(&mut message, 0)?;
+                count += 1;
+            }
+        }
+    }
 }
 
 fn fan_out(context: &Context, job: &Job, receivers: usize, size: usize) -> io::Result<Outcome> {

@@ -239,6 +239,27 @@ async fn two_desktops_with_aes_use_it_from_the_first_connection() {
 }
 
 #[tokio::test]
+async fn a_suite_that_the_configuration_names_is_used_and_no_other_takes_its_place() {
+    let Some(_log) = two_suites() else { return };
+    let server = serve(server_config()).await;
+    let path = Path::to(server.address(), Deed::Nothing).await;
+    let mut config = client_config("a");
+    config.reconnect = false;
+    for suite in [Suite::ChaChaPoly, Suite::AesGcm] {
+        config.suite = Some(suite);
+        *path.deed.lock().unwrap() = Deed::Nothing;
+        let client = path.connect(&config).await.unwrap();
+        assert_eq!(client.suite(), suite);
+        within(client.close()).await.unwrap();
+        *path.deed.lock().unwrap() = Deed::Refuse(vec![suite as u8]);
+        let error = path.connect(&config).await.unwrap_err();
+        let refused = proto::Error::Alert(Alert::Suite);
+        assert!(matches!(&error, Error::Handshake { source, .. } if *source == refused), "{error}");
+        assert_eq!(path.asked(), [(suite as u8, 1); 2], "one try, and none with the other");
+    }
+}
+
+#[tokio::test]
 async fn a_server_without_aes_says_so_once_and_is_remembered() {
     let Some((log, _guard)) = two_suites() else { return };
     let folder = tempfile::tempdir().unwrap();

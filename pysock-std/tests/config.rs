@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pysock_proto::{Psk, PublicKey, SecretKey};
+use pysock_proto::{Psk, PublicKey, SecretKey, Suite};
 use pysock_std::{
     FileError,
     config::{
@@ -159,13 +159,13 @@ fn every_client_option_is_read() {
     let peer = PublicKey([3; 32]);
     let config = client(format!(
         "name: \"007\"\nserver: example.org\ntrust: pin\nserver_key: {peer}\n\
-         remember_server: false\npeers: ask\nreconnect: false\nqueue_bytes: 2048\n"
+         remember_server: false\nsuite: chacha-poly\npeers: ask\nreconnect: false\nqueue_bytes: 2048\n"
     ))
     .unwrap();
     assert_eq!(config.name.unwrap().as_str(), "007");
     assert_eq!(config.server.as_deref(), Some("example.org"));
     assert_eq!((config.trust, config.server_key), (Trust::Pin, Some(peer)));
-    assert_eq!(config.peers, Trust::Ask);
+    assert_eq!((config.peers, config.suite), (Trust::Ask, Some(Suite::ChaChaPoly)));
     assert!(!config.remember_server && !config.reconnect);
     assert_eq!(config.queue_bytes, 2048);
 }

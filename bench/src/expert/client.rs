@@ -14,7 +14,7 @@ use crate::{
     outcome::{Outcome, Stopwatch},
     peer::Peer,
     roles::Job,
-    work::{CONNECTING, END, IN_FLIGHT, Work},
+    work::{BURST, CONNECTING, END, Work},
 };
 
 /// Does the work once.
@@ -22,9 +22,6 @@ pub(crate) async fn run(peer: Peer, files: &Files, job: &Job) -> io::Result<Outc
     let kind = Arc::new(Kind::client(peer, files)?);
     match job.work {
         Work::Echo { clients, window, size } => echo(&kind, job, clients, window, size).await,
-        Work::Clients { count } if count <= IN_FLIGHT => {
-            echo(&kind, job, count, IN_FLIGHT / count, 64).await
-        }
         Work::Clients { count } => round(&kind, job, count).await,
         Work::Stream { size } => stream(&kind, job, size).await,
         Work::FanOut { receivers, size } => fan_out(&kind, job, receivers, size).await,
@@ -107,34 +104,33 @@ async fn echoes(
     Ok(count)
 }
 
-/// `IN_FLIGHT` walkers, each with its share of the clients, of which one at a time has a message on its way.
+/// Bursts of one client after the other.
 async fn round(kind: &Kind, job: &Job, clients: usize) -> io::Result<Outcome> {
     let mut wires = open_all(kind, job, clients, role::ECHO).await?;
-    let watch = Arc::new(job.start());
-    let mut tasks = JoinSet::new();
-    let share = clients.div_ceil(IN_FLIGHT);
-    while !wires.is_empty() {
-        let mut mine = wires.split_off(wires.len().saturating_sub(share));
-        let watch = watch.clone();
-        tasks.spawn(async move {
-            let mut message = Vec::new();
-            frame::push(&mut message, &[7; 64]);
-            let (mut inbox, mut count, mut at) = (Inbox::new(), 0, 0);
-            while !watch.is_over() {
-                let wire = &mut mine[at];
-                wire.write(&message).await?;
-                wire.receive(&mut inbox).await?;
-                count += 1;
-                at = (at + 1) % mine.len();
+    let mut burst = Vec::new();
+    for _ in 0..BURST {
+        frame::push(&mut burst, &[7; 64]);
+    }
+    let (mut inbox, mut count) = (Inbox::new(), 0);
+    let watch = job.start();
+    loop {
+        for wire in &mut wires {
+            if watch.is_over() {
+                return watch.stop(count);
             }
-            Ok::<u64, io::Error>(count)
-        });
+            wire.write(&burst).await?;
+            let mut under_way = BURST;
+            while under_way > 0 {
+                if !wire.read(&mut inbox).await? {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                while inbox.next()?.is_some() {
+                    under_way -= 1;
+                    count += 1;
+                }
+            }
+        }
     }
-    let mut count = 0;
-    while let Some(done) = tasks.join_next().await {
-        count += done.map_err(io::Error::other)??;
-    }
-    watch.stop(count)
 }
 
 /// Sends until the time is over.

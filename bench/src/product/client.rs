@@ -15,7 +15,7 @@ use crate::{
     outcome::{Outcome, Stopwatch},
     peer::Peer,
     roles::Job,
-    work::{CONNECTING, END, IN_FLIGHT, Work},
+    work::{BURST, CONNECTING, END, Work},
 };
 
 /// Written and read at a time.
@@ -47,9 +47,6 @@ pub(crate) async fn run(peer: Peer, files: &Files, job: &Job) -> io::Result<Outc
     let way = Way { tls, protocol, address: job.address.clone() };
     match job.work {
         Work::Echo { clients, window, size } => echo(&way, job, clients, window, size).await,
-        Work::Clients { count } if count <= IN_FLIGHT => {
-            echo(&way, job, count, IN_FLIGHT / count, 64).await
-        }
         Work::Clients { count } => round(&way, job, count).await,
         Work::Stream { size } => stream(&way, job, size).await,
         Work::FanOut { receivers, size } => fan_out(&way, job, receivers, size).await,
@@ -217,29 +214,27 @@ async fn echo(
     watch.stop(sum(tasks).await?)
 }
 
-/// As the expert's: walkers with a share of the clients each.
+/// Bursts of one client after the other.
 async fn round(way: &Way, job: &Job, clients: usize) -> io::Result<Outcome> {
     let mut clients = echo_clients(way, clients).await?;
-    let share = clients.len().div_ceil(IN_FLIGHT);
-    let watch = Arc::new(job.start());
-    let mut tasks = JoinSet::new();
-    while !clients.is_empty() {
-        let mut mine = clients.split_off(clients.len().saturating_sub(share));
-        let watch = watch.clone();
-        tasks.spawn(async move {
-            let (mut count, mut at) = (0, 0);
-            while !watch.is_over() {
-                let (topic, conn) = &mut mine[at];
-                conn.publish(topic, &[7; 64]);
-                conn.flush().await?;
-                while conn.messages().await?.0 == 0 {}
-                count += 1;
-                at = (at + 1) % mine.len();
+    let watch = job.start();
+    let mut count = 0;
+    loop {
+        for (topic, conn) in &mut clients {
+            if watch.is_over() {
+                return watch.stop(count);
             }
-            Ok(count)
-        });
+            for _ in 0..BURST {
+                conn.publish(topic, &[7; 64]);
+            }
+            conn.flush().await?;
+            let mut came = 0;
+            while came < BURST as u64 {
+                came += conn.messages().await?.0;
+            }
+            count += came;
+        }
     }
-    watch.stop(sum(tasks).await?)
 }
 
 /// Publishes until the time is over.

@@ -11,12 +11,12 @@ use pysock_std::{
 };
 use tokio::task::JoinSet;
 
-use super::{CHANNEL, failed, numbered};
+use super::{CHANNEL, client_mode, failed, numbered, suite};
 use crate::{
     outcome::{Outcome, Stopwatch},
     peer::Peer,
-    roles::Job,
-    work::{CHANNELS_EACH, CONNECTING, END, IN_FLIGHT, Work},
+    roles,
+    work::{BURST, CHANNELS_EACH, CONNECTING, END, Work},
 };
 
 /// Bytes of messages that are sent together, between two looks at the clock.
@@ -26,13 +26,28 @@ const IDENTITIES: usize = 512;
 /// How long the answer to all that was sent may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What is to be done, and by which of the peers that are pysock.
+#[derive(Clone)]
+struct Job {
+    of: roles::Job,
+    peer: Peer,
+}
+
+impl std::ops::Deref for Job {
+    type Target = roles::Job;
+    fn deref(&self) -> &roles::Job {
+        &self.of
+    }
+}
+
 /// Does the work once.
-pub(crate) async fn run(peer: Peer, job: &Job) -> io::Result<Outcome> {
+pub(crate) async fn run(peer: Peer, of: &roles::Job) -> io::Result<Outcome> {
+    let job = &Job { of: of.clone(), peer };
     match job.work {
         Work::Echo { clients, window, size } => echo(job, clients, window, size).await,
         Work::Clients { count } => {
-            let channels = join_all(job, count).await?;
-            in_turns(job, channels.into_iter()).await
+            let clients = join_all(job, count).await?;
+            in_turns(job, clients).await
         }
         Work::Channels { count } => many_channels(job, count).await,
         Work::Stream { size } => stream(job, size).await,
@@ -54,12 +69,22 @@ fn key() -> io::Result<SecretKey> {
     new_secret_key().map_err(failed)
 }
 
-/// A client that knows its server's key.
+/// A client that knows its server's key, with the suite that its peer is measured with.
 async fn join(job: &Job, name: &str, key: SecretKey) -> io::Result<Client> {
     let mut config = ClientConfig::new(key);
     config.server_key = Some(job.key.parse().map_err(failed)?);
+    let suite = suite(job.peer);
+    if job.peer == Peer::PysockChacha {
+        config.suite = Some(suite);
+    }
+    client_mode(&mut config, job.mode);
     let builder = Client::from_config(config).name(name).map_err(failed)?;
-    builder.connect(&job.address).await.map_err(failed)
+    let client = builder.connect(&job.address).await.map_err(failed)?;
+    if client.suite() != suite {
+        let used = client.suite();
+        return Err(io::Error::other(format!("the cipher suite is {used:?}, not {suite:?}")));
+    }
+    Ok(client)
 }
 
 /// Clients with their channel.
@@ -121,38 +146,23 @@ async fn echoes(
     Ok(count)
 }
 
-/// `IN_FLIGHT` messages on their way, going round over all channels.
-async fn in_turns<K: Send + 'static>(
-    job: &Job,
-    channels: impl ExactSizeIterator<Item = (K, Channel)>,
-) -> io::Result<Outcome> {
-    let (share, window) = (channels.len().div_ceil(IN_FLIGHT), (IN_FLIGHT / channels.len()).max(1));
+/// Bursts on one channel after the other, each with what keeps it open.
+async fn in_turns<K>(job: &Job, mut channels: Vec<(K, Channel)>) -> io::Result<Outcome> {
     let payload = Bytes::from(vec![7; 64]);
-    let watch = Arc::new(job.start());
-    let mut tasks = JoinSet::new();
-    let mut channels = channels.peekable();
-    while channels.peek().is_some() {
-        let mut mine: Vec<_> = channels.by_ref().take(share).collect();
-        let (watch, payload) = (watch.clone(), payload.clone());
-        tasks.spawn(async move {
-            if window > 1
-                && let Some((keep, channel)) = mine.pop()
-            {
-                let _keep = keep;
-                return echoes(channel, &watch, window, &payload).await;
+    let (watch, mut count) = (job.start(), 0);
+    loop {
+        for (_, channel) in &mut channels {
+            if watch.is_over() {
+                return watch.stop(count);
             }
-            let (mut count, mut at) = (0, 0);
-            while !watch.is_over() {
-                let channel = &mut mine[at].1;
-                channel.send(payload.clone()).await.map_err(failed)?;
-                channel.listen().await.ok_or_else(gone)?;
-                count += 1;
-                at = (at + 1) % mine.len();
+            channel.send_many(std::iter::repeat_n(&payload, BURST)).await.map_err(failed)?;
+            let mut under_way = BURST;
+            while under_way > 0 {
+                under_way -= channel.listen_many().await.ok_or_else(gone)?.len();
             }
-            Ok(count)
-        });
+            count += BURST as u64;
+        }
     }
-    watch.stop(sum(tasks).await?)
 }
 
 async fn many_channels(job: &Job, count: usize) -> io::Result<Outcome> {
@@ -165,7 +175,7 @@ async fn many_channels(job: &Job, count: usize) -> io::Result<Outcome> {
             channels.push((client.clone(), channel));
         }
     }
-    in_turns(job, channels.into_iter()).await
+    in_turns(job, channels).await
 }
 
 /// Calls `send` with messages until the time is over.

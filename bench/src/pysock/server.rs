@@ -8,8 +8,8 @@ use pysock_std::{
     server::Channel,
 };
 
-use super::{CHANNEL, failed, numbered};
-use crate::work::{CHANNELS_EACH, Work};
+use super::{CHANNEL, failed, numbered, server_mode};
+use crate::work::{CHANNELS_EACH, Mode, Work};
 
 /// Clients of one benchmark, and some to spare for those that are on their way out.
 const CLIENTS: usize = 30_000;
@@ -17,9 +17,11 @@ const CLIENTS: usize = 30_000;
 /// Serves until the process ends. `ready` is told the address and the server's key.
 pub(crate) async fn run(
     work: Work,
+    mode: Mode,
     ready: impl FnOnce(&str, &str) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut config = ServerConfig::new(new_secret_key().map_err(failed)?);
+    server_mode(&mut config, mode);
     config.names = NamePolicy::Open;
     config.max_clients = CLIENTS;
     // All clients come from one address.

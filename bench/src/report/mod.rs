@@ -21,7 +21,7 @@ pub(crate) fn goals(all: &[Measured]) -> String {
             None => ("-".to_owned(), "not measured"),
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "  {:<15}{:<46}{reached:>9}  {met}", verdict.row, verdict.goal);
+        let _ = writeln!(out, "  {:<18}{:<46}{reached:>9}  {met}", verdict.row, verdict.goal);
     }
     out
 }

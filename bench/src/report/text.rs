@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     peer::Peer,
     run::{Cell, Measured},
+    work::Unit,
 };
 
 /// A row: every peer with median, spread, ratios and processor time.
@@ -41,6 +42,17 @@ fn line(
     let Some((median, least, most)) = cell.figures(measured.row) else { return "-".into() };
     let ratio = |to: Option<f64>| to.map_or("-".to_owned(), |to| format!("{:.2}", median / to));
     let (server, client) = cell.cpu().unwrap_or_default();
+    if measured.row.work.unit() == Unit::Kibibytes {
+        return format!(
+            "{:>9} ({} – {})  plain × {}, TLS × {}, server CPU {:.2} %",
+            short(median),
+            short(least),
+            short(most),
+            ratio(plain),
+            ratio(tls),
+            cell.load().unwrap_or_default() * 100.0
+        );
+    }
     format!(
         "{:>9} ({} – {})  plain × {}, TLS × {}, CPU µs {server:.2} + {client:.2} (TLS × {})",
         short(median),

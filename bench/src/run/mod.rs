@@ -39,9 +39,9 @@ pub(crate) struct Measured {
     pub(crate) cells: Vec<Cell>,
 }
 
-/// The rows that are measured unless others are named.
-pub(crate) fn usual_rows() -> Vec<&'static Row> {
-    ROWS.iter().filter(|row| !row.long).collect()
+/// The rows that are measured unless others are named, perhaps with the `long` ones.
+pub(crate) fn usual_rows(long: bool) -> Vec<&'static Row> {
+    ROWS.iter().filter(|row| long || !row.long).collect()
 }
 
 /// Measures one row.
@@ -110,6 +110,15 @@ impl Cell {
             median(&all)
         };
         Some((each(|o| o.server_cpu)?, each(|o| o.client_cpu)?))
+    }
+}
+
+impl Cell {
+    /// The share of a core that the server used.
+    pub(crate) fn load(&self) -> Option<f64> {
+        let mut all: Vec<_> = self.outcomes.iter().map(|o| o.server_cpu / o.seconds).collect();
+        all.sort_by(f64::total_cmp);
+        median(&all)
     }
 }
 

@@ -8,10 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{expert::Files, outcome::Outcome, peer::Peer, product, work::Row};
+use crate::{expert::Files, outcome::Outcome, peer::Peer, product, pysock, work::Row};
 
 /// How long clients may take beyond the time of the measurement: connecting thousands takes a while.
 const PREPARING: Duration = Duration::from_secs(60);
+
+/// What a context of libzmq has room for, less some for its own use.
+const ZMQ_SOCKETS: usize = 1010;
 
 /// A server that listens.
 pub(crate) struct Server {
@@ -33,8 +36,14 @@ impl Server {
             let (child, address) = product::start(peer, files)?;
             return Ok(Server { child, address, key: String::new() });
         }
+        if peer.is_pysock() {
+            pysock::can(row.mode)?;
+        }
         if peer == Peer::Zmq && !cfg!(feature = "zmq") {
             return Err(io::Error::other("not built in: --features zmq, with libzmq installed"));
+        }
+        if peer == Peer::Zmq && row.work.connections() > ZMQ_SOCKETS {
+            return Err(io::Error::other("a context of libzmq has no room for so many sockets"));
         }
         let mut command = role("server", row, peer, files)?;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

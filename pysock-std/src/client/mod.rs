@@ -95,8 +95,8 @@ impl Client {
         self.shared.pinned()
     }
 
-    /// The cipher suite of its latest connection: the best that both sides have, unless somebody on the path has refused it
-    /// in the server's name. All are equally strong.
+    /// The cipher suite of its latest connection: the best that both sides have, unless [`ClientConfig::suite`] names one or
+    /// somebody on the path has refused it in the server's name. All are equally strong.
     pub fn suite(&self) -> pysock_proto::Suite {
         self.shared.suites.used()
     }

@@ -126,7 +126,7 @@ impl Shared {
             requests: Requests::default(),
             status: watch::Sender::new(Status::Reconnecting("not connected yet".into())),
             pinned: Mutex::new(pinned),
-            suites: Suites::new(suites),
+            suites: Suites::new(config.suite, suites),
             channels: Mutex::default(),
             finds: Mutex::default(),
             next_find: AtomicU16::new(0),

@@ -2,7 +2,7 @@
 //!
 //! It asks for the best that both sides have, as far as it knows: what a server has, its authenticated `Welcome` says. A server that
 //! does not have the suite can say so only in clear text, as can anybody on the path; therefore that leads to another suite of
-//! equal strength, once, and to nothing else.
+//! equal strength, once, and to nothing else. If the configuration names a suite, there is no other one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,11 @@ const EQUALS: [Suite; 2] = [Suite::AesGcm, Suite::ChaChaPoly];
 
 /// What is known of the server's suites.
 #[derive(Debug)]
-pub(super) struct Suites(Mutex<Known>);
+pub(super) struct Suites {
+    /// What this client has, best first, as prelude bytes.
+    own: Vec<u8>,
+    known: Mutex<Known>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -26,24 +30,25 @@ struct Known {
 }
 
 impl Suites {
-    /// What an earlier run has remembered, if any.
-    pub(super) fn new(listed: Vec<u8>) -> Self {
-        let used = best(C::suites(), &listed);
-        Suites(Mutex::new(Known { listed, used }))
+    /// The `only` one of the configuration, if any, and what an earlier run has remembered of the server.
+    pub(super) fn new(only: Option<Suite>, listed: Vec<u8>) -> Self {
+        let own = only.map_or_else(|| C::suites().to_vec(), |suite| vec![suite as u8]);
+        let used = best(&own, &listed);
+        Suites { own, known: Mutex::new(Known { listed, used }) }
     }
 
     fn locked(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What to ask for first.
     pub(super) fn best(&self) -> Suite {
-        best(C::suites(), &self.locked().listed)
+        best(&self.own, &self.locked().listed)
     }
 
     /// What to ask for after the server, or somebody in its name, has said that it does not have `refused`.
     pub(super) fn instead_of(&self, refused: Suite) -> Option<Suite> {
-        instead_of(C::suites(), refused)
+        instead_of(&self.own, refused)
     }
 
     /// Whether the authenticated server has ever said that it has this one.
