@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use pysock_proto::{ChannelId, ChannelName, Failure, Find, PeerInfo, StreamId};
@@ -28,11 +31,18 @@ pub(crate) enum Control {
     },
 }
 
+/// Wakes the task, and says whether there was a reason to.
+#[derive(Default)]
+struct Bell {
+    notify: Notify,
+    rung: AtomicBool,
+}
+
 /// The way to the task of one connection.
 #[derive(Default)]
 pub(crate) struct Line {
     waiting: Mutex<VecDeque<Control>>,
-    bell: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
 impl Line {
@@ -47,12 +57,18 @@ impl Line {
 
     /// Wakes the task: there is something to do, here or elsewhere.
     pub(crate) fn wake(&self) {
-        self.bell.notify_one();
+        self.bell.rung.store(true, Ordering::Release);
+        self.bell.notify.notify_one();
     }
 
     /// Until the task is woken. One wake-up is kept for a task that is busy.
     pub(crate) async fn woken(&self) {
-        self.bell.notified().await;
+        self.bell.notify.notified().await;
+    }
+
+    /// Whether anything was queued since this was asked last. The task looks afterwards, so that it misses nothing.
+    pub(crate) fn was_rung(&self) -> bool {
+        self.bell.rung.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn tell(&self, control: Control) {

@@ -23,25 +23,12 @@ fn numbered(what: &str, number: usize) -> String {
     format!("{what}-{number}")
 }
 
-/// Whether pysock has this mode; if not, why there is nothing to measure.
-pub(crate) fn can(mode: Mode) -> io::Result<()> {
-    match mode {
-        Mode::Parking => Ok(()),
-        // `LOW_LATENCY` is all there is to change.
-        Mode::LowLatency if LOW_LATENCY => Ok(()),
-        Mode::LowLatency => Err(io::Error::other("not built: pysock has no low-latency mode yet")),
-    }
+fn client_mode(config: &mut ClientConfig, mode: Mode) {
+    config.low_latency = mode == Mode::LowLatency;
 }
 
-/// Whether both configurations have `low_latency`; then the two lines below come to life.
-const LOW_LATENCY: bool = false;
-
-fn client_mode(_config: &mut ClientConfig, _mode: Mode) {
-    // _config.low_latency = _mode == Mode::LowLatency;
-}
-
-fn server_mode(_config: &mut ServerConfig, _mode: Mode) {
-    // _config.low_latency = _mode == Mode::LowLatency;
+fn server_mode(config: &mut ServerConfig, mode: Mode) {
+    config.low_latency = mode == Mode::LowLatency;
 }
 
 /// The suite that a peer must be measured with: two desktops with AES agree on it by themselves, unless told otherwise.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{expert::Files, outcome::Outcome, peer::Peer, product, pysock, work::Row};
+use crate::{expert::Files, outcome::Outcome, peer::Peer, product, work::Row};
 
 /// How long clients may take beyond the time of the measurement: connecting thousands takes a while.
 const PREPARING: Duration = Duration::from_secs(60);
@@ -35,9 +35,6 @@ impl Server {
         if matches!(peer, Peer::Nats | Peer::Mosquitto) {
             let (child, address) = product::start(peer, files)?;
             return Ok(Server { child, address, key: String::new() });
-        }
-        if peer.is_pysock() {
-            pysock::can(row.mode)?;
         }
         if peer == Peer::Zmq && !cfg!(feature = "zmq") {
             return Err(io::Error::other("not built in: --features zmq, with libzmq installed"));

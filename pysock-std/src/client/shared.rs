@@ -146,7 +146,8 @@ impl Shared {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        crate::link::limits(self.config.record_limit, self.config.idle_timeout)
+        let ClientConfig { record_limit, max_message, idle_timeout, .. } = self.config;
+        crate::link::limits(record_limit, max_message, idle_timeout)
     }
 
     pub(super) fn pinned(&self) -> Option<PublicKey> {

@@ -68,7 +68,7 @@ table! {
         /// The longest record to receive, in bytes with its tag. Default 65535.
         record_limit: u16 = 65_535, Whole { min: 256, max: u16::MAX };
         /// The longest message to receive as a whole, in bytes. Default 16 MiB.
-        max_message: usize = 16 << 20, Whole { min: 1, max: 1 << 30 };
+        max_message: usize = 16 << 20, Whole { min: 256, max: 1 << 30 };
         /// How much may wait to be sent to the server, in bytes; then sending waits. Default 1 MiB.
         queue_bytes: usize = 1 << 20, Whole { min: 1024, max: 1 << 30 };
         /// The file in which the client remembers servers and peers; `None`: only as long as it runs.

@@ -62,7 +62,7 @@ table! {
         /// The longest record to receive, in bytes with its tag. Default 65535.
         record_limit: u16 = 65_535, Whole { min: 256, max: u16::MAX };
         /// The longest message to receive as a whole, in bytes. Default 16 MiB.
-        max_message: usize = 16 << 20, Whole { min: 1, max: 1 << 30 };
+        max_message: usize = 16 << 20, Whole { min: 256, max: 1 << 30 };
         /// What waits to be sent to one client.
         queue: Queue = Queue::new(), Section::<Queue>::new();
         /// How many names may be claimed. Default 10000.

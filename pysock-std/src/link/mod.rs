@@ -20,8 +20,8 @@ use std::{
 };
 
 use pysock_proto::{
-    Connection, Env, Ephemeral, Error as Ended, Event, Instant, Keypair, Limits, RxBuf, SecretKey,
-    TxBuf,
+    Connection, Env, Ephemeral, Error as Ended, Event, Instant, Keypair, Limits, MIN_RECORD, RxBuf,
+    SecretKey, TxBuf,
 };
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
@@ -42,8 +42,14 @@ pub(crate) type C = crate::crypto::Native;
 /// Bytes of one large message that may be under way, as this side announces it.
 pub(crate) const WINDOW: u32 = 256 * 1024;
 
-/// What this side announces.
-pub(crate) fn limits(record: u16, idle_secs: u16) -> Limits {
+/// What a record has around a message at least, in bytes: header and envelope of its frame, and the tag.
+const AROUND: usize = 3 + 2 + 16;
+
+/// What this side announces. A message longer than `message` fits no record: it has to be streamed, and is refused as it
+/// begins.
+pub(crate) fn limits(record: u16, message: usize, idle_secs: u16) -> Limits {
+    let longest = u16::try_from(message.saturating_add(AROUND)).unwrap_or(u16::MAX);
+    let record = record.min(longest).max(MIN_RECORD);
     Limits { record, idle_secs, window: WINDOW, ..Limits::DESKTOP }
 }
 
@@ -181,8 +187,12 @@ impl Link {
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Ended> {
+        self.flush_at(self.clock.now())
+    }
+
+    fn flush_at(&mut self, now: Instant) -> Result<(), Ended> {
         memory::borrow_tx(&mut self.tx);
-        let env = Env { now: self.clock.now(), identity: &*self.identity };
+        let env = Env { now, identity: &*self.identity };
         self.conn.flush(&mut self.tx.lend(), &env)
     }
 

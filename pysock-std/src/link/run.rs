@@ -134,6 +134,10 @@ pub(super) struct Life<'a, H> {
     pub(super) ending: Option<(Ending, Instant)>,
     pub(super) stuck_since: Option<Instant>,
     pub(super) alarm: Alarm,
+    /// Something may have to be moved although nothing was queued.
+    due: bool,
+    /// When this turn began.
+    pub(super) now: pysock_proto::Instant,
 }
 
 impl Link {
@@ -141,6 +145,7 @@ impl Link {
     pub(crate) async fn live<H: Handler>(&mut self, handler: &mut H, around: &Surroundings) -> End {
         let receiving = Receiving::new(around.budget.clone(), &around.outbox);
         let mut life = Life {
+            now: self.clock.now(),
             link: self,
             handler,
             around,
@@ -154,6 +159,7 @@ impl Link {
             ending: None,
             stuck_since: None,
             alarm: Alarm::new(),
+            due: true,
         };
         let end = loop {
             match life.turn().await {
@@ -173,6 +179,8 @@ impl<H: Handler> Life<'_, H> {
     /// One wake-up: read, write, wait.
     async fn turn(&mut self) -> Result<(), End> {
         self.around.counters.wakeups.fetch_add(1, Ordering::Relaxed);
+        // A turn is short, and to ask for the time costs as much as to handle a message.
+        self.now = self.link.clock.now();
         let mut again = false;
         if self.blocked.is_none() && self.reading {
             again |= poll_fn(|cx| Poll::Ready(self.read(cx))).await?;
@@ -232,12 +240,14 @@ impl<H: Handler> Life<'_, H> {
 
     /// Handles what has been received.
     fn handle(&mut self) -> Result<(), End> {
-        let Link { conn, rx, identity, clock, .. } = &mut *self.link;
-        let env = Env { now: clock.now(), identity: &**identity };
+        let Link { conn, rx, identity, .. } = &mut *self.link;
+        let env = Env { now: self.now, identity: &**identity };
         // What is unfinished waits in memory of its own size, too small for the rest.
         super::memory::borrow_rx(rx);
         let mut view = rx.lend();
         while let Some(event) = conn.receive(&mut view, &env).map_err(End::Broken)? {
+            // What arrives may make something due, unless it only goes to the program.
+            self.due |= !matches!(event, Event::Message { .. } | Event::Handled);
             let verdict = match event {
                 Event::Message { envelope, bytes } => {
                     let more = conn.receive_block(&mut view, &envelope).map_err(End::Broken)?;
@@ -304,9 +314,9 @@ impl<H: Handler> Life<'_, H> {
         let mut rounds = 0;
         loop {
             let filled = self.fill();
-            let now = self.link.clock.now();
+            let now = self.now;
             let due = self.link.conn.deadline().is_some_and(|at| at <= now);
-            match self.link.flush() {
+            match self.link.flush_at(now) {
                 // Leaving bytes unread on purpose is no silence of the other side.
                 Ok(()) if due && self.blocked.is_some() => self.link.conn.not_reading(now),
                 Ok(()) => {}
@@ -336,8 +346,26 @@ impl<H: Handler> Life<'_, H> {
 
     /// Moves what is queued into the transmit buffer, and begins the close once it is due.
     fn fill(&mut self) -> Filled {
-        let Link { conn, tx, identity, clock, .. } = &mut *self.link;
-        let env = Env { now: clock.now(), identity: &**identity };
+        if !self.has_to_fill() {
+            return Filled::All;
+        }
+        let filled = self.fill_now();
+        self.due = filled == Filled::Full;
+        filled
+    }
+
+    /// Whether there can be anything to move: looking at every queue costs more than most messages do.
+    fn has_to_fill(&mut self) -> bool {
+        self.around.outbox.line.was_rung()
+            || self.due
+            || self.ending.is_some()
+            || !self.sending.is_idle()
+            || self.handler.deadline().is_some_and(|at| at <= self.now)
+    }
+
+    fn fill_now(&mut self) -> Filled {
+        let Link { conn, tx, identity, .. } = &mut *self.link;
+        let env = Env { now: self.now, identity: &**identity };
         let outbox = &*self.around.outbox;
         if self.ending.is_none() {
             let asked = outbox.lock().ending;

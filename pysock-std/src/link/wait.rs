@@ -14,21 +14,34 @@ use super::{
 /// takes to be woken.
 const LOOK_OUT: Duration = Duration::from_micros(100);
 
-/// The timer of a connection. Its deadlines move away with everything that arrives, and to move a timer each time costs
-/// more than to be woken once in vain: so it is set anew only for what comes earlier, or once it has rung.
-pub(super) struct Alarm(Pin<Box<Sleep>>);
+/// How often the alarm is moved away at most.
+const MOVE_ONCE_IN: Duration = Duration::from_secs(1);
+
+/// The timer of a connection. Its deadlines move away with everything that arrives, and to move a timer each time costs as
+/// much as a small message: so it follows at once only to what comes earlier, and otherwise once a second. It may ring in
+/// vain after a lively second, and is exact for a connection that rests.
+pub(super) struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    moved: Instant,
+}
 
 impl Alarm {
     pub(super) fn new() -> Self {
-        Alarm(Box::pin(tokio::time::sleep_until(far_away())))
+        Alarm { sleep: Box::pin(tokio::time::sleep_until(far_away())), moved: Instant::now() }
     }
 
-    /// Rings at `until`, or before.
-    async fn rings(&mut self, until: Instant) {
-        if until < self.0.deadline() || self.0.is_elapsed() {
-            self.0.as_mut().reset(until);
+    /// Sets it: it rings at `until`, or before. `now` is about now.
+    fn set(&mut self, until: Instant, now: Instant) {
+        let at = self.sleep.deadline();
+        if until < at || self.sleep.is_elapsed() || (until > at && now >= self.moved + MOVE_ONCE_IN)
+        {
+            self.sleep.as_mut().reset(until);
+            self.moved = now;
         }
-        self.0.as_mut().await;
+    }
+
+    async fn rings(&mut self) {
+        self.sleep.as_mut().await;
     }
 }
 
@@ -54,6 +67,7 @@ impl<H: Handler> Life<'_, H> {
         if let Some(at) = too_slow_at {
             until = until.min(at);
         }
+        self.alarm.set(until, self.link.clock.at(self.now));
         let mut looks_out = self.around.low_latency;
         loop {
             let blocked = &mut self.blocked;
@@ -71,9 +85,12 @@ impl<H: Handler> Life<'_, H> {
                     looks_out = false;
                     continue;
                 }
-                () = self.alarm.rings(until) => {}
+                () = self.alarm.rings() => {}
             }
             break;
+        }
+        if stuck.is_none() && too_slow_at.is_none() && self.ending.is_none() {
+            return Ok(());
         }
         let now = Instant::now();
         if stuck.is_some_and(|since| now >= since + self.around.stall) {

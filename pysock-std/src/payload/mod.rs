@@ -173,23 +173,23 @@ pub(crate) fn pack<M: AsRef<[u8]>>(
     envelope: Envelope,
     messages: impl IntoIterator<Item = M>,
 ) -> impl Iterator<Item = Payload> {
-    let mut messages = messages.into_iter();
+    let mut messages = messages.into_iter().fuse();
     // One that was looked at and belongs to the next.
     let mut left: Option<M> = None;
     std::iter::from_fn(move || {
         let first = left.take().or_else(|| messages.next())?;
-        if first.as_ref().len() > SMALL {
+        let is_small = |message: &M| message.as_ref().len() <= SMALL;
+        left = messages.next();
+        if !is_small(&first) || !left.as_ref().is_some_and(is_small) {
             return Some(Payload::One(Bytes::copy_from_slice(first.as_ref())));
         }
         let mut packer = Packer::roomy(&envelope);
         packer.push(first.as_ref());
-        while packer.size() < ENOUGH {
-            let Some(next) = messages.next() else { break };
-            if next.as_ref().len() > SMALL {
-                left = Some(next);
-                break;
-            }
+        while packer.size() < ENOUGH
+            && let Some(next) = left.take_if(|next| is_small(next))
+        {
             packer.push(next.as_ref());
+            left = messages.next();
         }
         Some(Payload::Many(packer.pack()))
     })

@@ -31,7 +31,8 @@ use crate::{
 
 /// Serves one connection until it is over.
 pub(super) async fn serve(hub: Arc<Hub>, socket: TcpStream, address: SocketAddr, pass: Pass) {
-    let limits = link::limits(hub.config.record_limit, hub.config.idle_timeout);
+    let config = &hub.config;
+    let limits = link::limits(config.record_limit, config.max_message, config.idle_timeout);
     let by = hub.clock.now().after_millis(hub.config.handshake_timeout.as_millis() as u64);
     let setup = ServerSetup { limits, psk_required: hub.config.psk.is_some() };
     let ephemeral = match link::ephemeral() {
