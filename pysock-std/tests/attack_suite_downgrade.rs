@@ -7,6 +7,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use common::{client_config, serve, server_config, within};
@@ -35,6 +36,8 @@ enum Deed {
     Refuse(Vec<u8>),
     /// The handshake passes, and then an alert takes the place of the welcome.
     RefuseLate,
+    /// An alert comes right behind the server's first message, and nothing after it.
+    RefuseBehind,
 }
 
 const ALERT: [u8; 3] = [0, 1, Alert::Suite.code()];
@@ -93,8 +96,9 @@ async fn meddle(
     }
     let mut server = TcpStream::connect(server).await?;
     server.write_all(&prelude).await?;
-    if let Deed::RefuseLate = deed {
+    if let Deed::RefuseLate | Deed::RefuseBehind = deed {
         // Message 1 goes on, message 2 comes back, and so far all is well.
+        let behind = if let Deed::RefuseBehind = deed { &ALERT[..] } else { &[] };
         for from_client in [true, false, true] {
             let (source, sink) = match from_client {
                 true => (&mut client, &mut server),
@@ -104,9 +108,12 @@ async fn meddle(
             source.read_exact(&mut length).await?;
             let mut message = vec![0; u16::from_be_bytes(length).into()];
             source.read_exact(&mut message).await?;
-            sink.write_all(&[&length[..], &message].concat()).await?;
+            let behind = if from_client { &[] } else { behind };
+            sink.write_all(&[&length[..], &message, behind].concat()).await?;
         }
-        client.write_all(&ALERT).await?;
+        if behind.is_empty() {
+            client.write_all(&ALERT).await?;
+        }
         while client.read(&mut [0; 64]).await? > 0 {}
         return Ok(());
     }
@@ -359,15 +366,22 @@ async fn a_rewritten_suite_is_a_failed_handshake_and_no_reason_to_try_another() 
 
 #[tokio::test]
 async fn a_refusal_after_the_servers_first_message_changes_nothing() {
-    let Some(_log) = two_suites() else { return };
     let server = serve(server_config()).await;
-    let path = Path::to(server.address(), Deed::RefuseLate).await;
-    let mut config = client_config("a");
-    for known in [false, true] {
-        config.server_key = known.then(|| server.public_key());
-        let error = path.connect(&config).await.unwrap_err();
-        let refused = proto::Error::Alert(Alert::Suite);
-        assert!(matches!(&error, Error::Handshake { source, .. } if *source == refused), "{error}");
-        assert_eq!(path.asked(), [(2, if known { 2 } else { 1 })], "no other suite is tried");
+    for deed in [Deed::RefuseLate, Deed::RefuseBehind] {
+        let path = Path::to(server.address(), deed).await;
+        let mut config = client_config("a");
+        // Longer than this test may take: nothing has to wait for it.
+        config.timeout = Duration::from_secs(60);
+        for known in [false, true] {
+            config.server_key = known.then(|| server.public_key());
+            let error = path.connect(&config).await.unwrap_err();
+            let refused = proto::Error::Alert(Alert::Suite);
+            assert!(
+                matches!(&error, Error::Handshake { source, .. } if *source == refused),
+                "{error}"
+            );
+            let asked = (Native::suites()[0], if known { 2 } else { 1 });
+            assert_eq!(path.asked(), [asked], "no other suite is tried");
+        }
     }
 }

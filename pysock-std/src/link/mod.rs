@@ -130,7 +130,12 @@ impl Link {
             if let Some(found) = self.step(&mut decide)? {
                 return Ok(found);
             }
+            let sealed = self.tx.sealed().len();
             self.flush()?;
+            if self.tx.sealed().len() > sealed && self.rx.pending() > 0 {
+                // What came behind the message that is answered now had to wait for the answer, not for more bytes.
+                continue;
+            }
             let stuck = self.write().map_err(|_| Ended::Truncated)?;
             self.rest();
             let deadline = self.conn.deadline().map(|at| self.clock.at(at));
