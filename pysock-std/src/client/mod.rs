@@ -462,7 +462,7 @@ impl Shared {
     async fn push(
         self: &Arc<Self>,
         envelope: Envelope,
-        epoch: u64,
+        epoch: u32,
         body: Body,
     ) -> Result<(), Error> {
         let item = self.outgoing(envelope, epoch, body);
@@ -483,7 +483,7 @@ impl Shared {
         self: &Arc<Self>,
         channel: ChannelId,
         party: Party,
-        epoch: u64,
+        epoch: u32,
         to: String,
         length: Option<u64>,
     ) -> Result<StreamWriter, Error> {

@@ -309,7 +309,7 @@ impl Shared {
     }
 
     /// The number of a target on the present connection, and which connection that is.
-    pub(super) async fn resolve(&self, target: &Target) -> Result<(Party, u64), Error> {
+    pub(super) async fn resolve(&self, target: &Target) -> Result<(Party, u32), Error> {
         let epoch = self.outbox.epoch();
         let find = match &target.0 {
             Address::Server => return Ok((Party::Server, epoch)),
@@ -363,7 +363,7 @@ impl Shared {
     pub(super) fn outgoing(
         self: &Arc<Self>,
         envelope: Envelope,
-        epoch: u64,
+        epoch: u32,
         body: Body,
     ) -> Outgoing {
         let author: Weak<Self> = Arc::downgrade(self);

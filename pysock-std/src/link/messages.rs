@@ -88,7 +88,7 @@ impl Messages {
     }
 
     /// Sends one item, or says why not yet.
-    fn attempt(&mut self, mut item: Outgoing, out: &mut impl Out, epoch: u64) -> Attempt {
+    fn attempt(&mut self, mut item: Outgoing, out: &mut impl Out, epoch: u32) -> Attempt {
         // Peers have other numbers now, and an answer belongs to the connection of its question.
         let of_its_connection = matches!(item.envelope.party, Party::Peer(_))
             || matches!(item.envelope.kind, Kind::Reply(_))

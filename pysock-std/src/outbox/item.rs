@@ -28,7 +28,7 @@ pub(crate) struct Outgoing {
     pub(crate) from: Option<Arc<PeerInfo>>,
     pub(crate) body: Body,
     /// Which connection its peer numbers belong to; see [`Outbox::restart`].
-    pub(crate) epoch: u64,
+    pub(crate) epoch: u32,
     pub(crate) report: Report,
 }
 

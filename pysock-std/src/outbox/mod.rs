@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -62,7 +62,7 @@ pub(crate) struct Outbox {
     room: Notify,
     limits: Queue,
     dropped: AtomicU64,
-    epoch: AtomicU64,
+    epoch: AtomicU32,
     /// Counts whatever leaves, also parts of what is large: whoever waits for room sees whether it is worth it.
     progress: AtomicU64,
 }
@@ -137,7 +137,7 @@ impl Outbox {
             room: Notify::new(),
             limits,
             dropped: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
+            epoch: AtomicU32::new(0),
             progress: AtomicU64::new(0),
         }
     }
@@ -167,7 +167,7 @@ impl Outbox {
         self.progress.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Acquire)
     }
 

@@ -18,7 +18,7 @@ impl Payload {
     pub(crate) fn count(&self) -> usize {
         match self {
             Payload::One(_) => 1,
-            Payload::Many(packed) => packed.count,
+            Payload::Many(packed) => packed.count(),
         }
     }
 
@@ -61,8 +61,8 @@ impl Payload {
 #[derive(Clone, Default)]
 pub(crate) struct Packed {
     bytes: Bytes,
-    header: usize,
-    count: usize,
+    header: u8,
+    count: u32,
 }
 
 impl Packed {
@@ -71,15 +71,15 @@ impl Packed {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     pub(crate) fn block(&self) -> Block<'_> {
-        Block::new(&self.bytes, self.header)
+        Block::new(&self.bytes, self.header.into())
     }
 
     fn messages(&self) -> Iter<'_, impl Iterator<Item = &[u8]>> {
-        Iter { alone: None, block: Some(self.block().iter()), left: self.count }
+        Iter { alone: None, block: Some(self.block().iter()), left: self.count() }
     }
 
     /// Takes the first message out, without copying it.
@@ -93,7 +93,7 @@ impl Packed {
     pub(crate) fn skip(&mut self, n: usize) {
         let rest = self.block().skip(n).bytes().len();
         self.bytes.advance(self.bytes.len() - rest);
-        self.count = self.count.saturating_sub(n);
+        self.count = self.count.saturating_sub(n as u32);
     }
 }
 
@@ -159,7 +159,9 @@ impl Packer {
     }
 
     pub(crate) fn pack(self) -> Packed {
-        Packed { bytes: pool::share(self.bytes), header: self.header, count: self.count }
+        // A frame's header is a few bytes, and a piece of memory has room for less than 2^32 frames.
+        let (header, count) = (self.header as u8, self.count as u32);
+        Packed { bytes: pool::share(self.bytes), header, count }
     }
 }
 
