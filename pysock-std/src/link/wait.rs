@@ -1,13 +1,18 @@
 //! What an open connection waits for between two turns.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    future::{Future as _, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use pysock_proto::CloseReason;
 use tokio::time::{Instant, Sleep};
 
 use super::{
     far_away,
-    run::{End, Handler, Life, Wait},
+    run::{End, Handler, Life},
 };
 
 /// How long a connection with low latency looks out for what comes next before it goes to sleep: somewhat longer than it
@@ -40,63 +45,88 @@ impl Alarm {
         }
     }
 
-    async fn rings(&mut self) {
-        self.sleep.as_mut().await;
+    fn poll_ring(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sleep.as_mut().poll(cx)
     }
 }
 
 impl<H: Handler> Life<'_, H> {
     /// Waits for whatever comes first.
     pub(super) async fn wait(&mut self) -> Result<(), End> {
-        let conn = &self.link.conn;
-        let deadline = conn.deadline().into_iter().chain(self.handler.deadline()).min();
-        let mut until = deadline.map_or_else(far_away, |at| self.link.clock.at(at));
-        let stuck = self.stuck_since;
-        if let Some(since) = stuck {
-            until = until.min(since + self.around.stall);
+        self.alarm.set(self.until(), self.link.clock.at(self.now));
+        let awake_until = self.around.low_latency.then(|| std::time::Instant::now() + LOOK_OUT);
+        // By hand and not of many futures: what a connection keeps while it waits is most of what it costs.
+        poll_fn(|cx| self.poll_wait(cx, awake_until)).await?;
+        if self.stuck_since.is_none() && self.too_slow_at().is_none() && self.ending.is_none() {
+            return Ok(());
         }
-        if let Some((_, linger)) = self.ending {
-            until = until.min(linger);
-        }
-        let too_slow_at = match (self.ending, self.around.outbox.patience()) {
+        self.check(Instant::now())
+    }
+
+    /// When something is due although nothing happens.
+    fn until(&self) -> Instant {
+        let at = |instant| self.link.clock.at(instant);
+        let deadlines = [self.link.conn.deadline().map(at), self.handler.deadline().map(at)];
+        let stalled = self.stuck_since.map(|since| since + self.around.stall);
+        let linger = self.ending.map(|(_, linger)| linger);
+        let limits = [stalled, linger, self.too_slow_at()];
+        deadlines.into_iter().chain(limits).flatten().min().unwrap_or_else(far_away)
+    }
+
+    /// When a receiver that holds up others has done so for too long.
+    fn too_slow_at(&self) -> Option<Instant> {
+        match (self.ending, self.around.outbox.patience()) {
             (None, Some(patience)) => {
                 self.sending.messages.holds_up_since().map(|since| since + patience)
             }
             _ => None,
-        };
-        if let Some(at) = too_slow_at {
-            until = until.min(at);
         }
-        self.alarm.set(until, self.link.clock.at(self.now));
-        let mut looks_out = self.around.low_latency;
-        loop {
-            let blocked = &mut self.blocked;
-            let socket = &self.link.socket;
-            tokio::select! {
-                biased;
-                ready = socket.readable(), if self.reading && blocked.is_none() => ready.map_err(End::Io)?,
-                () = self.around.outbox.line.woken() => {}
-                ready = socket.writable(), if stuck.is_some() => ready.map_err(End::Io)?,
-                () = wait_for(blocked) => {
+    }
+
+    fn poll_wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        awake_until: Option<std::time::Instant>,
+    ) -> Poll<Result<(), End>> {
+        let socket = &self.link.socket;
+        match &mut self.blocked {
+            Some(wait) => {
+                if wait.as_mut().poll(cx).is_ready() {
                     (self.blocked, self.leftover) = (None, true);
-                    return Ok(());
+                    return Poll::Ready(Ok(()));
                 }
-                () = look_out(), if looks_out => {
-                    looks_out = false;
-                    continue;
-                }
-                () = self.alarm.rings() => {}
             }
-            break;
+            None if self.reading => {
+                if let Poll::Ready(ready) = socket.poll_read_ready(cx) {
+                    return Poll::Ready(ready.map_err(End::Io));
+                }
+            }
+            None => {}
         }
-        if stuck.is_none() && too_slow_at.is_none() && self.ending.is_none() {
-            return Ok(());
+        if self.around.outbox.line.poll_woken(cx).is_ready() {
+            return Poll::Ready(Ok(()));
         }
-        let now = Instant::now();
-        if stuck.is_some_and(|since| now >= since + self.around.stall) {
+        if self.stuck_since.is_some()
+            && let Poll::Ready(ready) = socket.poll_write_ready(cx)
+        {
+            return Poll::Ready(ready.map_err(End::Io));
+        }
+        if self.alarm.poll_ring(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if awake_until.is_some_and(|until| std::time::Instant::now() < until) {
+            // Once round: others run, and the runtime looks at its sockets.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
+        }
+        Poll::Pending
+    }
+
+    /// What has waited for too long?
+    fn check(&mut self, now: Instant) -> Result<(), End> {
+        if self.stuck_since.is_some_and(|since| now >= since + self.around.stall) {
             return Err(End::Stalled);
         }
-        if too_slow_at.is_some_and(|at| now >= at) {
+        if self.too_slow_at().is_some_and(|at| now >= at) {
             tracing::debug!("a receiver grants too little credit and is disconnected");
             self.around.outbox.end(CloseReason::TooSlow, false);
         }
@@ -104,21 +134,5 @@ impl<H: Handler> Life<'_, H> {
             return Err(self.over());
         }
         Ok(())
-    }
-}
-
-/// Waits for what blocks, or for ever.
-async fn wait_for(blocked: &mut Option<Wait>) {
-    match blocked {
-        Some(wait) => wait.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Keeps the thread awake for a moment. Others run, and the runtime looks at its sockets, each time round.
-async fn look_out() {
-    let until = std::time::Instant::now() + LOOK_OUT;
-    while std::time::Instant::now() < until {
-        tokio::task::yield_now().await;
     }
 }

@@ -31,31 +31,9 @@ use crate::{
 
 /// Serves one connection until it is over.
 pub(super) async fn serve(hub: Arc<Hub>, socket: TcpStream, address: SocketAddr, pass: Pass) {
-    let config = &hub.config;
-    let limits = link::limits(config.record_limit, config.max_message, config.idle_timeout);
-    let by = hub.clock.now().after_millis(hub.config.handshake_timeout.as_millis() as u64);
-    let setup = ServerSetup { limits, psk_required: hub.config.psk.is_some() };
-    let ephemeral = match link::ephemeral() {
-        Ok(ephemeral) => ephemeral,
-        Err(error) => {
-            tracing::error!(%error, "a connection was turned away");
-            return;
-        }
-    };
-    let conn = Connection::server(&setup, ephemeral, by);
-    let mut link = Link::new(socket, conn, hub.identity.clone(), hub.clock);
-    let admission = match handshake(&hub, &mut link).await {
-        Ok(admission) => admission,
-        Err(error) => {
-            tracing::debug!(%address, %error, "no handshake");
-            link.farewell();
-            return;
-        }
-    };
-    let session = admit(&hub, &mut link, admission, address).await;
-    drop(pass);
-    let Some(session) = session else { return };
-    tracing::info!(client = %session.peer.name, key = %session.peer.key, %address, "connected");
+    // In memory of its own, which a connection gives back before the long time that it rests.
+    let welcomed = Box::pin(welcome(&hub, socket, address, pass)).await;
+    let Some((mut link, session)) = welcomed else { return };
     let around = Surroundings {
         outbox: session.outbox.clone(),
         budget: hub.budget.clone(),
@@ -67,7 +45,47 @@ pub(super) async fn serve(hub: Arc<Hub>, socket: TcpStream, address: SocketAddr,
     let leaving = Leaving { hub: &hub, session: &session };
     let end = link.live(&mut Serving { hub: &hub, session: &session }, &around).await;
     drop(leaving);
-    tracing::info!(client = %session.peer.name, %address, end = %Why(&end), "disconnected");
+    said_goodbye(&session, &end);
+}
+
+fn said_goodbye(session: &Session, end: &End) {
+    let (client, address) = (&session.peer.name, session.address);
+    tracing::info!(%client, %address, end = %Why(end), "disconnected");
+}
+
+/// Everything before the client is in: handshake and admission.
+async fn welcome(
+    hub: &Arc<Hub>,
+    socket: TcpStream,
+    address: SocketAddr,
+    pass: Pass,
+) -> Option<(Box<Link>, Arc<Session>)> {
+    let config = &hub.config;
+    let limits = link::limits(config.record_limit, config.max_message, config.idle_timeout);
+    let by = hub.clock.now().after_millis(hub.config.handshake_timeout.as_millis() as u64);
+    let setup = ServerSetup { limits, psk_required: hub.config.psk.is_some() };
+    let ephemeral = match link::ephemeral() {
+        Ok(ephemeral) => ephemeral,
+        Err(error) => {
+            tracing::error!(%error, "a connection was turned away");
+            return None;
+        }
+    };
+    let conn = Connection::server(&setup, ephemeral, by);
+    let mut link = Box::new(Link::new(socket, conn, hub.identity.clone(), hub.clock));
+    let admission = match handshake(hub, &mut link).await {
+        Ok(admission) => admission,
+        Err(error) => {
+            tracing::debug!(%address, %error, "no handshake");
+            link.farewell();
+            return None;
+        }
+    };
+    let session = admit(hub, &mut link, admission, address).await;
+    drop(pass);
+    let session = session?;
+    tracing::info!(client = %session.peer.name, key = %session.peer.key, %address, "connected");
+    Some((link, session))
 }
 
 struct Leaving<'a> {
