@@ -29,8 +29,8 @@ pub(crate) struct Side {
     /// Client: where the server listens.
     #[arg(long, default_value = "")]
     address: String,
-    /// Client: the server's key, if it has one.
-    #[arg(long, default_value = "")]
+    /// Client: the server's key, if it has one. Z85, libzmq's text form of keys, may begin with a hyphen.
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     key: String,
     /// Client: the server's process.
     #[arg(long, default_value_t = 0)]

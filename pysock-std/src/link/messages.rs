@@ -73,8 +73,10 @@ impl Messages {
                 }
                 Attempt::Apart(item) => {
                     let parts: Vec<_> = item.apart().collect();
+                    // Each has a cost of its own; what has gone already has none any more.
                     let costs: usize = parts.iter().map(Outgoing::cost).sum();
                     outbox.charge(costs.saturating_sub(cost));
+                    settled += cost.saturating_sub(costs);
                     self.first(parts);
                 }
             }

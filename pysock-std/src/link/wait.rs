@@ -89,19 +89,17 @@ impl<H: Handler> Life<'_, H> {
         awake_until: Option<std::time::Instant>,
     ) -> Poll<Result<(), End>> {
         let socket = &self.link.socket;
-        match &mut self.blocked {
-            Some(wait) => {
-                if wait.as_mut().poll(cx).is_ready() {
-                    (self.blocked, self.leftover) = (None, true);
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            None if self.reading => {
-                if let Poll::Ready(ready) = socket.poll_read_ready(cx) {
-                    return Poll::Ready(ready.map_err(End::Io));
-                }
-            }
-            None => {}
+        if let Some(wait) = &mut self.blocked
+            && wait.as_mut().poll(cx).is_ready()
+        {
+            (self.blocked, self.leftover) = (None, true);
+            return Poll::Ready(Ok(()));
+        }
+        if self.blocked.is_none()
+            && self.reading
+            && let Poll::Ready(ready) = socket.poll_read_ready(cx)
+        {
+            return Poll::Ready(ready.map_err(End::Io));
         }
         if self.around.outbox.line.poll_woken(cx).is_ready() {
             return Poll::Ready(Ok(()));
