@@ -65,10 +65,15 @@ impl End {
         self.rx.filled(read);
         let mut view = self.rx.lend();
         // A connection that is over has nothing more to say.
+        let mut failed = None;
         while !self.conn.is_over() {
-            let Some(event) = self.conn.receive(&mut view, &env)? else { break };
-            act(event, &mut self.conn, &mut self.tx.lend(), &env)?;
+            match self.conn.receive(&mut view, &env) {
+                Ok(Some(event)) => act(event, &mut self.conn, &mut self.tx.lend(), &env)?,
+                Ok(None) => break,
+                Err(error) => failed = Some(error),
+            }
         }
+        // After an error, too: it may leave a last word for the other side.
         self.conn.flush(&mut self.tx.lend(), &env)?;
         let mut written = 0;
         if !self.tx.sealed().is_empty() {
@@ -79,7 +84,10 @@ impl End {
             }
         }
         self.tx.written(written);
-        Ok(read + written > 0)
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(read + written > 0),
+        }
     }
 }
 

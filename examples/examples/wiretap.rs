@@ -124,14 +124,27 @@ struct Session {
 
 impl Session {
     async fn run(mut self, mut socket: TcpStream, mut arrived: Inbox) -> Result<()> {
+        let served = self.serve(&mut socket, &mut arrived).await;
+        // After an error, too, there may be a last word: that a cipher suite is not known here, for one.
+        self.write(&mut socket).await?;
+        served
+    }
+
+    /// Writes what is due.
+    async fn write(&mut self, socket: &mut TcpStream) -> Result<()> {
+        self.conn.flush(&mut self.tx.lend(), &self.exchange.env())?;
+        while !self.tx.sealed().is_empty() {
+            let n = socket.write(self.tx.sealed()).await?;
+            self.tx.written(n);
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, socket: &mut TcpStream, arrived: &mut Inbox) -> Result<()> {
         let mut rx = RxBuf::new(vec![0; RECEIVE]);
         loop {
             let exchange = self.exchange.clone();
-            self.conn.flush(&mut self.tx.lend(), &exchange.env())?;
-            while !self.tx.sealed().is_empty() {
-                let n = socket.write(self.tx.sealed()).await?;
-                self.tx.written(n);
-            }
+            self.write(socket).await?;
             if self.conn.is_over() {
                 return Ok(());
             }

@@ -176,6 +176,10 @@
     )
 )]
 
+// What tests inside share with those beside names the crate from outside.
+#[cfg(test)]
+extern crate self as pysock_proto;
+
 mod buffer;
 mod connection;
 pub mod crypto;
@@ -213,3 +217,4 @@ pub use key::{Psk, PublicKey, SecretKey};
 pub use limits::{Limits, MAX_QUESTIONS, MAX_STREAMS, MIN_RECORD};
 pub use message::{Envelope, Kind, Party, Unit};
 pub use time::Instant;
+pub use wire::block::Block;

@@ -8,7 +8,10 @@ use crate::{
     crypto::{Crypto, Suite, TAG},
     error::{Error, SendError},
     noise::CipherState,
-    wire::frame::HEADER,
+    wire::{
+        block::{self, Block},
+        frame::HEADER,
+    },
 };
 
 /// Length of a record's own header.
@@ -111,6 +114,28 @@ impl Sealer {
         to_first.copy_from_slice(first);
         to_second.copy_from_slice(second);
         Ok(())
+    }
+
+    /// Appends the messages of a block to the open record as long as they fit it, each with this type and header, and
+    /// returns how many, and what is left. It never begins or seals a record: the first that does not fit is for [`frame`](Self::frame).
+    pub(crate) fn join<'m>(
+        &self,
+        tx: &mut Tx<'_>,
+        (kind, header): (u8, &[u8]),
+        block: Block<'m>,
+        keep: usize,
+    ) -> (usize, Block<'m>) {
+        if tx.body() == 0 || header.len() != block.header() || self.check_owner(tx).is_err() {
+            return (0, block);
+        }
+        let in_record = usize::from(self.limit).saturating_sub(tx.body().saturating_add(TAG));
+        let before = LENGTH.saturating_add(tx.body()).saturating_add(TAG).saturating_add(keep);
+        let (count, len) = block.fitting(in_record.min(tx.free().saturating_sub(before)));
+        let Some((frames, rest)) = block.bytes().split_at_checked(len) else { return (0, block) };
+        let Some(to) = tx.extend(len, self.owner) else { return (0, block) };
+        to.copy_from_slice(frames);
+        block::stamp(to, kind, header);
+        (count, Block::new(rest, block.header()))
     }
 
     /// Seals the open record, if there is one.

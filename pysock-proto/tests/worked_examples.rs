@@ -3,18 +3,21 @@
 //!
 //! `PYSOCK_UPDATE_DOCS=1 cargo test -p pysock-proto --test worked_examples` rewrites the section.
 
+mod both;
 mod document;
 mod independent;
 mod sim;
 
 use std::fmt::Write as _;
 
+use both::Both;
 use document::{check_codes, check_section, counting, hex, section, state, unhex, value, wire};
-use independent::{Inputs, Key, Transcript, handshake, public, record, rekey};
+use independent::{Inputs, Key, Transcript, handshake, public, record, record_with, rekey};
 use pysock_proto::{
     Alert, ChannelId, ChannelName, ClientSetup, CloseReason, Connection, Envelope, Ephemeral,
     Event, Expect, Failure, Find, Fingerprint, Identity, Instant, Keypair, Kind, Limits, Name,
     Party, PeerId, PeerInfo, Psk, Refusal, RequestId, SecretKey, ServerSetup, StreamId, Suite,
+    crypto::Crypto,
 };
 use sim::{C, End, HANDSHAKE_BY, Half};
 
@@ -64,9 +67,10 @@ enum Side {
 use Side::{Client, Server};
 
 /// Two connections in conversation, and what the document says of them.
-struct Talk {
-    client: End,
-    server: End,
+struct Talk<K: Crypto = C> {
+    client: End<K>,
+    server: End<K>,
+    cipher: &'static str,
     keys: [Key; 2],
     /// Records that each side has sent.
     sent: [u64; 2],
@@ -74,7 +78,7 @@ struct Talk {
 }
 
 /// The decisions of the examples: everything is accepted.
-fn agree(event: Event<'_>, end: &mut Half<'_>) {
+fn agree<K: Crypto>(event: Event<'_>, end: &mut Half<'_, K>) {
     let env = end.env;
     match event {
         Event::PskWanted(request) => {
@@ -88,30 +92,40 @@ fn agree(event: Event<'_>, end: &mut Half<'_>) {
 }
 
 impl Talk {
-    /// Runs the handshake and renders it.
+    /// With the first suite, and a server that has no other.
     fn new(xk: bool, with_psk: bool) -> Self {
+        Self::with(Suite::ChaChaPoly, xk, with_psk)
+    }
+}
+
+impl<K: Crypto> Talk<K> {
+    /// Runs the handshake and renders it.
+    fn with(suite: Suite, xk: bool, with_psk: bool) -> Self {
         let (server_key, psk) = (keypair(server_secret()).public(), psk());
         let setup = ClientSetup {
             name: &Name::new("alice").unwrap(),
             limits: CLIENT_LIMITS,
             expect: if xk { Expect::Pinned(&server_key) } else { Expect::Unknown },
             psk: with_psk.then_some(&psk),
-            suite: Suite::ChaChaPoly,
+            suite,
         };
         let by = Instant::from_millis(HANDSHAKE_BY);
         let conn = Connection::client(&setup, Ephemeral::new::<C>(client_ephemeral()), by);
-        let mut client = End::new(conn, keypair(client_secret()), CLIENT_LIMITS, 4096);
+        let mut client = End::<K>::new(conn, keypair(client_secret()), CLIENT_LIMITS, 4096);
         let setup = ServerSetup { limits: SERVER_LIMITS, psk_required: false };
         let conn = Connection::server(&setup, Ephemeral::new::<C>(server_ephemeral()), by);
-        let mut server = End::new(conn, keypair(server_secret()), SERVER_LIMITS, 4096);
+        let mut server = End::<K>::new(conn, keypair(server_secret()), SERVER_LIMITS, 4096);
 
-        let mut prelude = unhex("5059534b 01 01");
+        let cipher = if suite == Suite::AesGcm { "AESGCM" } else { "ChaChaPoly" };
+        let mut prelude = unhex("5059534b 01");
+        prelude.push(suite as u8);
         prelude.push(if xk { 2 } else { 1 });
         prelude.push(u8::from(with_psk));
         prelude.extend(if with_psk { psk.hint() } else { [0; 8] });
         let (hello2, hello3) = (unhex(SERVER_HELLO), unhex(CLIENT_HELLO));
         let Transcript { protocol, messages, states, keys } = handshake(&Inputs {
             pattern: if xk { "XK" } else { "XX" },
+            cipher,
             psk: with_psk.then_some(psk.expose()),
             prologue: [b"pysock/1 outer", &prelude[..]].concat(),
             statics: [client_secret(), server_secret()],
@@ -149,8 +163,12 @@ impl Talk {
         writeln!(out).unwrap();
         value(&mut out, "key client → server", &keys[0]);
         value(&mut out, "key server → client", &keys[1]);
-        let mut talk = Talk { client, server, keys, sent: [0; 2], out };
-        talk.say(Server, &[("01 0004 ac02 01 01", "Welcome: number 300, one suite: 1")]);
+        let mut talk = Talk { client, server, cipher, keys, sent: [0; 2], out };
+        let welcome = match K::suites() {
+            [1] => ("01 0004 ac02 01 01", "Welcome: number 300, one suite: 1"),
+            _ => ("01 0005 ac02 02 0201", "Welcome: number 300, two suites: 2 and 1"),
+        };
+        talk.say(Server, &[welcome]);
         assert!(talk.client.conn.is_open() && talk.server.conn.is_open());
         talk
     }
@@ -162,7 +180,7 @@ impl Talk {
             Server => (&mut self.server, &mut self.client, 1, "server → client"),
         };
         let text: Vec<u8> = frames.iter().flat_map(|(frame, _)| unhex(frame)).collect();
-        let expected = record(&self.keys[i], self.sent[i], &text);
+        let expected = record_with(self.cipher, &self.keys[i], self.sent[i], &text);
         let bytes = ours.flushed().unwrap();
         assert_eq!(hex(&bytes), hex(&expected), "{frames:?}");
         theirs.feed(&bytes, usize::MAX, agree).unwrap();
@@ -390,6 +408,11 @@ fn examples() -> String {
         ("XK: the server's key is known", Talk::new(true, false).finish()),
         ("XX with a pre-shared key", Talk::new(false, true).finish()),
         ("XK with a pre-shared key", Talk::new(true, true).finish()),
+        ("XX with suite 2", Talk::<Both>::with(Suite::AesGcm, false, false).finish()),
+        (
+            "XK with suite 2 and a pre-shared key",
+            Talk::<Both>::with(Suite::AesGcm, true, true).finish(),
+        ),
         ("Rekeying: client → server, keys of the first example", rekeying()),
     ])
 }

@@ -160,6 +160,7 @@ impl Talk {
         let payload_bytes: Vec<&[u8]> = bytes.iter().map(|bytes| &bytes[..]).collect();
         let Transcript { protocol, messages, states, mut keys } = handshake(&Inputs {
             pattern: name,
+            cipher: "ChaChaPoly",
             psk: None,
             prologue: [b"pysock/1 inner", &suite_and_pattern[..]].concat(),
             statics: [statics()[i], statics()[r]],

@@ -49,7 +49,12 @@
 //!
 //! A task for each connection moves its bytes; a program never holds a connection, only queues to and from it.
 //! Futures of this crate can be dropped at any time: none holds bytes that would be lost with it. They need a tokio
-//! runtime with network and time switched on. The only feature, `cli`, is the `pysock` program; libraries switch it off.
+//! runtime with network and time switched on.
+//!
+//! # Features
+//!
+//! Both are on by default. `cli` is the `pysock` program; libraries switch it off. `aws-lc` takes AES, ChaCha20 and X25519 from
+//! AWS-LC, which needs a C compiler to build; without it everything is Rust, and slower.
 //!
 //! # Errors
 //!
@@ -62,6 +67,7 @@
 pub mod blocking;
 pub mod client;
 pub mod config;
+pub mod crypto;
 mod error;
 mod file;
 mod grow;
@@ -70,6 +76,7 @@ mod link;
 mod listen;
 mod message;
 mod outbox;
+mod payload;
 mod relay;
 mod reply;
 pub mod server;
@@ -82,7 +89,7 @@ pub use client::Client;
 pub use error::Error;
 pub use file::FileError;
 pub use listen::PrefixMessage;
-pub use message::{Data, Message, Sender, Target};
+pub use message::{Data, Message, Messages, Sender, Target};
 pub use server::Server;
 pub use transfer::StreamWriter;
 

@@ -2,11 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard},
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 
 use pysock_proto::{ChannelId, ChannelName, Failure, Find, PeerInfo, StreamId};
-use tokio::sync::Notify;
 
 /// What the connection itself has to do; bounded by the protocol, so it needs no limit here.
 pub(crate) enum Control {
@@ -28,11 +32,42 @@ pub(crate) enum Control {
     },
 }
 
+/// Wakes the task. What it was rung for is remembered until the task looks.
+#[derive(Default)]
+struct Bell {
+    rung: AtomicBool,
+    sleeper: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    fn sleeper(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.sleeper.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn ring(&self) {
+        // Who rings for what is not looked at yet need not wake anybody again.
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Some(sleeper) = self.sleeper().take()
+        {
+            sleeper.wake();
+        }
+    }
+
+    fn poll_rung(&self, cx: &Context<'_>) -> Poll<()> {
+        match &mut *self.sleeper() {
+            Some(sleeper) => sleeper.clone_from(cx.waker()),
+            sleeper => *sleeper = Some(cx.waker().clone()),
+        }
+        // Looked at last: who rings meanwhile finds whom to wake.
+        if self.rung.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
 /// The way to the task of one connection.
 #[derive(Default)]
 pub(crate) struct Line {
     waiting: Mutex<VecDeque<Control>>,
-    bell: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
 impl Line {
@@ -47,12 +82,23 @@ impl Line {
 
     /// Wakes the task: there is something to do, here or elsewhere.
     pub(crate) fn wake(&self) {
-        self.bell.notify_one();
+        self.bell.ring();
+    }
+
+    /// Whether the task was woken since [`was_rung`](Self::was_rung).
+    pub(crate) fn poll_woken(&self, cx: &Context<'_>) -> Poll<()> {
+        self.bell.poll_rung(cx)
     }
 
     /// Until the task is woken. One wake-up is kept for a task that is busy.
     pub(crate) async fn woken(&self) {
-        self.bell.notified().await;
+        poll_fn(|cx| self.poll_woken(cx)).await;
+        self.was_rung();
+    }
+
+    /// Whether the task was woken since this was asked last. It looks around afterwards, so that it misses nothing.
+    pub(crate) fn was_rung(&self) -> bool {
+        self.bell.rung.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn tell(&self, control: Control) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pysock_proto::{ChannelName, Name, PeerInfo, PublicKey};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, reply::Replier};
+use crate::{Error, payload::Payload, reply::Replier};
 
 /// What a message says. Made from text, bytes, or with [`Data::value`] from any serializable type.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -193,23 +193,30 @@ impl fmt::Display for Target {
 
 /// A message that arrived, whole.
 pub struct Message {
+    path: Arc<Path>,
+    data: Bytes,
+    replier: Option<Replier>,
+}
+
+/// Which way a message came. Shared by those that came together.
+pub(crate) struct Path {
     pub(crate) sender: Sender,
     pub(crate) channel: ChannelName,
-    pub(crate) data: Bytes,
-    pub(crate) replier: Option<Replier>,
-    /// Its share of the queue it waited in, free again once the message is dropped.
-    pub(crate) share: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
 impl Message {
+    pub(crate) fn new(path: Arc<Path>, data: Bytes, replier: Option<Replier>) -> Self {
+        Message { path, data, replier }
+    }
+
     /// Who sent it.
     pub fn sender(&self) -> &Sender {
-        &self.sender
+        &self.path.sender
     }
 
     /// The channel it came by.
     pub fn channel(&self) -> &ChannelName {
-        &self.channel
+        &self.path.channel
     }
 
     /// What it says.
@@ -255,9 +262,73 @@ impl Message {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
-            .field("sender", &self.sender)
-            .field("channel", &self.channel)
+            .field("sender", self.sender())
+            .field("channel", self.channel())
             .field("bytes", &self.data.len())
+            .field("request", &self.is_request())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Messages of one sender on one channel that arrived together: one or more, in order.
+///
+/// Where there are many small ones, going through them by [`iter`](Self::iter) costs a fraction of receiving them one by
+/// one. As an iterator it gives each as a [`Message`]. A request always comes alone, and can be answered only as a
+/// `Message`.
+pub struct Messages {
+    path: Arc<Path>,
+    payload: Payload,
+    replier: Option<Replier>,
+}
+
+impl Messages {
+    pub(crate) fn new(path: Arc<Path>, payload: Payload, replier: Option<Replier>) -> Self {
+        Messages { path, payload, replier }
+    }
+
+    /// Who sent them.
+    pub fn sender(&self) -> &Sender {
+        &self.path.sender
+    }
+
+    /// The channel they came by.
+    pub fn channel(&self) -> &ChannelName {
+        &self.path.channel
+    }
+
+    /// Whether it is a request: its sender waits for a reply. Dropped without one it is answered with a failure.
+    pub fn is_request(&self) -> bool {
+        self.replier.is_some()
+    }
+
+    /// What they say.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.payload.iter()
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        let data = self.payload.pop()?;
+        Some(Message { path: self.path.clone(), data, replier: self.replier.take() })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let count = self.payload.count();
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for Messages {}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages")
+            .field("sender", self.sender())
+            .field("channel", self.channel())
+            .field("messages", &self.payload.count())
             .field("request", &self.is_request())
             .finish_non_exhaustive()
     }

@@ -21,7 +21,7 @@ pub(crate) struct Replier {
     outbox: Arc<Outbox>,
     /// As the request came in: its party is the requester.
     request: Envelope,
-    epoch: u64,
+    epoch: u32,
     answered: bool,
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pysock_proto::{Psk, PublicKey, SecretKey};
+use pysock_proto::{Psk, PublicKey, SecretKey, Suite};
 use pysock_std::{
     FileError,
     config::{
@@ -125,7 +125,7 @@ fn every_server_option_is_read() {
          allow:\n  kitchen: {peer}\nmax_clients: 5\nmax_unauthenticated: 6\n\
          max_unauthenticated_per_address: 7\nhandshake_timeout: 0.5\nidle_timeout: 9\n\
          record_limit: 256\nmax_message: 1000\nqueue: {{bytes: 2048, full: block, patience: 2.5}}\n\
-         max_names: 8\ndirectory: false\nstate: sub/s\ndebug: true\n",
+         max_names: 8\ndirectory: false\nstate: sub/s\nlow_latency: true\ndebug: true\n",
         psk.to_text().expose()
     ))
     .unwrap();
@@ -148,6 +148,7 @@ fn every_server_option_is_read() {
         Queue { bytes: 2048, full: WhenFull::Block, patience: Duration::from_millis(2500) };
     expected.max_names = 8;
     expected.directory = false;
+    expected.low_latency = true;
     expected.state = Some(folder.join("sub/s"));
     expected.debug = true;
     assert_eq!(config, expected);
@@ -158,13 +159,13 @@ fn every_client_option_is_read() {
     let peer = PublicKey([3; 32]);
     let config = client(format!(
         "name: \"007\"\nserver: example.org\ntrust: pin\nserver_key: {peer}\n\
-         remember_server: false\npeers: ask\nreconnect: false\nqueue_bytes: 2048\n"
+         remember_server: false\nsuite: chacha-poly\npeers: ask\nreconnect: false\nqueue_bytes: 2048\n"
     ))
     .unwrap();
     assert_eq!(config.name.unwrap().as_str(), "007");
     assert_eq!(config.server.as_deref(), Some("example.org"));
     assert_eq!((config.trust, config.server_key), (Trust::Pin, Some(peer)));
-    assert_eq!(config.peers, Trust::Ask);
+    assert_eq!((config.peers, config.suite), (Trust::Ask, Some(Suite::ChaChaPoly)));
     assert!(!config.remember_server && !config.reconnect);
     assert_eq!(config.queue_bytes, 2048);
 }

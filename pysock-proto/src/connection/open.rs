@@ -8,12 +8,15 @@ use crate::{
     id::PeerId,
     key::PublicKey,
     limits::{CLOSE_MILLIS, Limits},
-    message::{Party, Unit},
+    message::{Envelope, Party, Unit},
     noise::CipherState,
     record::{self, CONTROL_ROOM, Sealer},
     stream::Streams,
     time::Instant,
-    wire::frame::{self, Frame, HEADER, types},
+    wire::{
+        block::Block,
+        frame::{self, Frame, HEADER, types},
+    },
 };
 
 /// How far the close has come.
@@ -274,6 +277,23 @@ impl Open {
             }
         }
         Ok(Some(Event::Handled))
+    }
+
+    /// Takes the frames that follow in the record at the front, as long as they are messages with this envelope.
+    /// Whatever else comes is left to `receive`.
+    pub(super) fn receive_block<'b>(
+        &mut self,
+        rx: &mut Rx<'b>,
+        envelope: &Envelope,
+    ) -> Result<(Block<'b>, usize), Error> {
+        let (block, count) = Block::alike(rx.open(self.sealer.owner)?, envelope);
+        let (len, header) = (block.bytes().len(), block.header());
+        let allowed = !self.deaf && self.admitted && self.check_party(envelope.party).is_ok();
+        if count == 0 || !allowed {
+            return Ok((Block::new(&[], header), 0));
+        }
+        let bytes = rx.take_frame(0, len).ok_or(Error::WrongBuffer)?;
+        Ok((Block::new(bytes, header), count))
     }
 
     /// Frames that only a server may send.

@@ -47,7 +47,8 @@ impl Owed {
     ) -> Result<(), SendError> {
         let mut put = |kind, body: &[u8]| sealer.frame::<C>(tx, kind, [body, &[]], 0);
         if let Some(id) = self.welcome {
-            let suites = C::SUITES.get(..control::MAX_SUITES).unwrap_or(C::SUITES);
+            let all = C::suites();
+            let suites = all.get(..control::MAX_SUITES).unwrap_or(all);
             let body = control::encode_welcome(id, suites);
             put(types::WELCOME, body.as_slice())?;
             self.welcome = None;

@@ -11,6 +11,7 @@ use crate::{
     message::{Envelope, Unit},
     record::CONTROL_ROOM,
     wire::{
+        block::Block,
         control,
         frame::{self, types},
     },
@@ -65,6 +66,34 @@ impl<C: Crypto> Connection<C> {
     ) -> Result<(), SendError> {
         let (kind, header) = frame::message_header(envelope);
         self.opened()?.put::<C>(tx, kind, [header.as_slice(), bytes])
+    }
+
+    /// Appends the messages of a block, as [`send`](Self::send) does one by one, and in one go where the block has the
+    /// [header bytes](Block::header_of) that this envelope needs. Returns how many were appended, and why not all.
+    pub fn send_block(
+        &mut self,
+        tx: &mut Tx<'_>,
+        envelope: &Envelope,
+        block: Block<'_>,
+    ) -> (usize, Result<(), SendError>) {
+        let (kind, header) = frame::message_header(envelope);
+        let header = header.as_slice();
+        let open = match self.opened() {
+            Ok(open) => open,
+            Err(error) => return (0, Err(error)),
+        };
+        let (mut sent, mut rest) = (0_usize, block);
+        while let Some(bytes) = rest.iter().next() {
+            // The first of each record, with all that may be due before it; the others only follow.
+            if let Err(error) = open.put::<C>(tx, kind, [header, bytes]) {
+                return (sent, Err(error));
+            }
+            rest = rest.skip(1);
+            let (joined, left) = open.sealer.join(tx, (kind, header), rest, CONTROL_ROOM);
+            rest = left;
+            sent = sent.saturating_add(1).saturating_add(joined);
+        }
+        (sent, Ok(()))
     }
 
     /// Longest message that [`send`](Self::send) can ever take with this buffer and this receiver, in bytes.

@@ -58,12 +58,27 @@ fn expand<C: Crypto>(ck: &[u8; 32], material: &[u8], out: &mut [[u8; 32]]) {
     wipe(&mut last);
 }
 
+/// The name with AESGCM. Without psk0 it has 29 bytes: a name no longer than a hash is padded, and only a longer one hashed.
+fn aesgcm<C: Crypto>(pattern: &[u8]) -> [u8; 32] {
+    let name = [b"Noise_", pattern, b"_25519_AESGCM_BLAKE2s"];
+    let mut padded = [0; 32];
+    if name.iter().map(|part| part.len()).sum::<usize>() > padded.len() {
+        return C::hash(&name);
+    }
+    padded.iter_mut().zip(name.iter().copied().flatten()).for_each(|(to, from)| *to = *from);
+    padded
+}
+
 impl SymmetricState {
     /// `InitializeSymmetric` for the pattern of that name.
     pub(super) fn new<C: Crypto>(suite: Suite, pattern: &[u8]) -> Self {
-        let Suite::ChaChaPoly = suite;
-        // Even the shortest name has 33 bytes: more than a hash, so it is hashed and not padded.
-        let h = C::hash(&[b"Noise_", pattern, b"_25519_ChaChaPoly_BLAKE2s"]);
+        // Known at compile time: who cannot run the other suite does not carry its names. There, nothing seals or opens with it.
+        let can_aes = C::suites().contains(&(Suite::AesGcm as u8));
+        let h = match suite {
+            Suite::AesGcm if can_aes => aesgcm::<C>(pattern),
+            // Even the shortest name has 33 bytes: more than a hash, so it is hashed and not padded.
+            _ => C::hash(&[b"Noise_", pattern, b"_25519_ChaChaPoly_BLAKE2s"]),
+        };
         SymmetricState { ck: h, h, k: [0; 32], n: 0, has_key: false, suite }
     }
 

@@ -6,12 +6,18 @@ use std::{string::String, vec, vec::Vec};
 
 use super::*;
 use crate::{
-    crypto::{Ephemeral, Identity, Keypair, RustCrypto, Suite},
+    crypto::{Ephemeral, Identity, Keypair, Suite},
     error::Error,
     key::{PublicKey, SecretKey},
 };
 
-type C = RustCrypto;
+#[path = "../../tests/both/mod.rs"]
+mod both;
+
+/// ChaChaPoly of it is RustCrypto's.
+type C = both::Both;
+
+const SUITES: [(Suite, &str); 2] = [(Suite::ChaChaPoly, "ChaChaPoly"), (Suite::AesGcm, "AESGCM")];
 
 fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
@@ -60,6 +66,11 @@ fn pattern_of(name: &str) -> Pattern {
     known.into_iter().find(is_it).unwrap()
 }
 
+fn suite_of(name: &str) -> Suite {
+    let is_it = |(_, cipher): &&(Suite, &str)| name.split('_').nth(3) == Some(cipher);
+    SUITES.iter().find(is_it).unwrap().0
+}
+
 /// What a pattern knows beforehand, of initiator and responder.
 fn known<'a>(pattern: Pattern, i: &'a PublicKey, r: &'a PublicKey) -> [Option<&'a PublicKey>; 2] {
     match pattern {
@@ -76,8 +87,9 @@ fn identity(hex: &str) -> Keypair<C> {
 #[test]
 fn published_vectors_in_both_roles() {
     let all = published();
-    assert_eq!(all.len(), 6, "XX, XK and KK, from cacophony and from snow");
+    assert_eq!(all.len(), 12, "XX, XK and KK, both suites, from cacophony and from snow");
     for v in all {
+        let suite = suite_of(&v.name);
         let (a, b) = (identity(v.field("init_static")), identity(v.field("resp_static")));
         let prologue = bytes(v.field("init_prologue"));
         let (a_key, b_key, pattern) = (a.public(), b.public(), pattern_of(&v.name));
@@ -86,7 +98,7 @@ fn published_vectors_in_both_roles() {
             let setup = Setup {
                 role,
                 pattern,
-                suite: Suite::ChaChaPoly,
+                suite,
                 prologue: [&prologue[..3], &prologue[3..]],
                 initiator,
                 responder,
@@ -121,20 +133,25 @@ fn published_vectors_in_both_roles() {
                 (&mut i_out, &mut r_in)
             };
             let mut text = payload.clone();
-            let tag = out.seal::<C>(Suite::ChaChaPoly, &mut text);
+            let tag = out.seal::<C>(suite, &mut text);
             assert_eq!([&text[..], &tag].concat(), *wire);
-            inn.open::<C>(Suite::ChaChaPoly, &mut text, &tag).unwrap();
+            inn.open::<C>(suite, &mut text, &tag).unwrap();
             assert_eq!(text, *payload);
         }
     }
 }
 
 /// Runs our side against snow's and returns both transports.
-fn against_snow(pattern: Pattern, psk: Option<[u8; 32]>, we_start: bool) {
+fn against_snow(
+    (suite, cipher): (Suite, &str),
+    pattern: Pattern,
+    psk: Option<[u8; 32]>,
+    we_start: bool,
+) {
     let (ours, theirs) = (identity(&"11".repeat(32)), identity(&"22".repeat(32)));
     let (ours_key, theirs_key) = (ours.public(), theirs.public());
     let name = std::format!(
-        "Noise_{}_25519_ChaChaPoly_BLAKE2s",
+        "Noise_{}_25519_{cipher}_BLAKE2s",
         core::str::from_utf8(pattern.name(psk.is_some())).unwrap()
     );
     let (i, r) = if we_start { (&ours_key, &theirs_key) } else { (&theirs_key, &ours_key) };
@@ -159,7 +176,7 @@ fn against_snow(pattern: Pattern, psk: Option<[u8; 32]>, we_start: bool) {
     let setup = Setup {
         role: if we_start { Role::Initiator } else { Role::Responder },
         pattern,
-        suite: Suite::ChaChaPoly,
+        suite,
         prologue: [b"pysock/1 outer", b"..."],
         initiator,
         responder,
@@ -194,22 +211,24 @@ fn against_snow(pattern: Pattern, psk: Option<[u8; 32]>, we_start: bool) {
             snow.rekey_incoming();
         }
         let mut text = n.to_be_bytes();
-        let tag = out.seal::<C>(Suite::ChaChaPoly, &mut text);
+        let tag = out.seal::<C>(suite, &mut text);
         let len = snow.read_message(&[&text[..], &tag].concat(), &mut wire).unwrap();
         assert_eq!(wire[..len], n.to_be_bytes());
         let len = snow.write_message(&n.to_le_bytes(), &mut wire).unwrap();
         let (text, tag) = wire[..len].split_last_chunk_mut().unwrap();
-        inn.open::<C>(Suite::ChaChaPoly, text, tag).unwrap();
+        inn.open::<C>(suite, text, tag).unwrap();
         assert_eq!(text, n.to_le_bytes());
     }
 }
 
 #[test]
 fn snow_understands_us_and_we_understand_snow() {
-    for pattern in [Pattern::XX, Pattern::XK, Pattern::KK] {
-        for psk in [None, Some([0x55; 32])] {
-            for we_start in [true, false] {
-                against_snow(pattern, psk, we_start);
+    for suite in SUITES {
+        for pattern in [Pattern::XX, Pattern::XK, Pattern::KK] {
+            for psk in [None, Some([0x55; 32])] {
+                for we_start in [true, false] {
+                    against_snow(suite, pattern, psk, we_start);
+                }
             }
         }
     }

@@ -5,13 +5,15 @@ use crate::{
     crypto::{Crypto, Env},
     directory::PeerInfo,
     error::{CloseReason, FrameError, PeerError},
+    id::ChannelId,
     key::PublicKey,
     limits::Limits,
-    message::{Envelope, Party, Unit},
+    message::{Envelope, Kind, Party, Unit},
     store::Store,
     time::Instant,
     wire::{
         Reader,
+        block::Block,
         frame::{self, Frame, HEADER},
         inner::{self, RECORD_HEADER, Received, step},
     },
@@ -160,6 +162,28 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
                 }
             }
         }
+    }
+}
+
+impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
+    /// Takes more one-way messages about the same channel as the one that [`next`](Self::next) has just given, and their
+    /// number. It is what `next` would give, one event for each, at less cost; other frames stay for it.
+    pub fn next_block<'b>(
+        &mut self,
+        incoming: &mut Incoming<'b>,
+        channel: u16,
+    ) -> (Block<'b>, usize) {
+        let (party, kind) = (Party::Server, Kind::Message);
+        let envelope = Envelope { channel: ChannelId(channel), party, kind };
+        let (block, count) = Block::alike(incoming.rest, &envelope);
+        let Some(peer) = self.get_mut(&incoming.from).filter(|peer| !peer.is_deaf()) else {
+            return (Block::new(&[], block.header()), 0);
+        };
+        incoming.rest = incoming.rest.get(block.bytes().len()..).unwrap_or_default();
+        for _ in 0..count {
+            peer.counted();
+        }
+        (block, count)
     }
 }
 

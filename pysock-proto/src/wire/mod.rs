@@ -3,6 +3,7 @@
 //! `prelude` is what a client sends in clear text, `hello` what handshake messages carry, `frame` what
 //! records carry, `control` the frames of which speed does not matter.
 
+pub(crate) mod block;
 pub(crate) mod control;
 pub(crate) mod frame;
 pub(crate) mod hello;

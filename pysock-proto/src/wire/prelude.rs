@@ -55,7 +55,7 @@ impl Prelude {
         }
         let Some(suite) = from.u8() else { return Ok(None) };
         let suite = match Suite::from_byte(suite) {
-            Some(known) if C::SUITES.contains(&suite) => known,
+            Some(known) if C::suites().contains(&suite) => known,
             _ => return Err(Error::Suite(suite)),
         };
         let Some(pattern) = from.u8() else { return Ok(None) };

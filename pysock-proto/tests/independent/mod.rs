@@ -33,7 +33,26 @@ fn hkdf(ck: &Key, material: &[u8]) -> [Key; 3] {
     [first, second, third]
 }
 
-/// Ciphertext and tag.
+/// Ciphertext and tag with AESGCM: Noise §12.4.
+fn encrypt_aes(key: &Key, n: u64, ad: &[u8], text: &[u8]) -> Vec<u8> {
+    use aes_gcm::{
+        Aes256Gcm, KeyInit,
+        aead::{Aead, Payload},
+    };
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&n.to_be_bytes());
+    Aes256Gcm::new(key.into()).encrypt(&nonce.into(), Payload { msg: text, aad: ad }).unwrap()
+}
+
+/// Ciphertext and tag with the cipher of that name.
+fn encrypt_with(cipher: &str, key: &Key, n: u64, ad: &[u8], text: &[u8]) -> Vec<u8> {
+    match cipher {
+        "AESGCM" => encrypt_aes(key, n, ad, text),
+        _ => encrypt(key, n, ad, text),
+    }
+}
+
+/// Ciphertext and tag with ChaChaPoly: §12.3.
 pub fn encrypt(key: &Key, n: u64, ad: &[u8], text: &[u8]) -> Vec<u8> {
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&n.to_le_bytes());
@@ -49,9 +68,14 @@ pub fn rekey(key: &Key) -> Key {
     encrypt(key, u64::MAX, &[], &[0; 32])[..32].try_into().unwrap()
 }
 
-/// One record as it travels.
+/// One record of the first suite as it travels.
 pub fn record(key: &Key, n: u64, text: &[u8]) -> Vec<u8> {
-    let sealed = encrypt(key, n, &[], text);
+    record_with("ChaChaPoly", key, n, text)
+}
+
+/// One record as it travels.
+pub fn record_with(cipher: &str, key: &Key, n: u64, text: &[u8]) -> Vec<u8> {
+    let sealed = encrypt_with(cipher, key, n, &[], text);
     [&u16::try_from(sealed.len()).unwrap().to_be_bytes()[..], &sealed].concat()
 }
 
@@ -65,6 +89,8 @@ pub fn labelled(key: &Key, label: u8, counter: u32, text: &[u8]) -> Vec<u8> {
 pub struct Inputs<'a> {
     /// `XX`, `XK` or `KK`.
     pub pattern: &'a str,
+    /// `ChaChaPoly` or `AESGCM`.
+    pub cipher: &'a str,
     pub psk: Option<&'a Key>,
     pub prologue: Vec<u8>,
     pub statics: [Key; 2],
@@ -82,13 +108,14 @@ pub struct Transcript {
     pub keys: [Key; 2],
 }
 
-struct Symmetric {
+struct Symmetric<'a> {
+    cipher: &'a str,
     h: Key,
     ck: Key,
     k: Option<(Key, u64)>,
 }
 
-impl Symmetric {
+impl Symmetric<'_> {
     fn mix_hash(&mut self, data: &[u8]) {
         self.h = hash(&[&self.h[..], data].concat());
     }
@@ -107,7 +134,7 @@ impl Symmetric {
     fn encrypt_and_hash(&mut self, text: &[u8]) -> Vec<u8> {
         let out = match &mut self.k {
             Some((k, n)) => {
-                let out = encrypt(k, *n, &self.h, text);
+                let out = encrypt_with(self.cipher, k, *n, &self.h, text);
                 *n += 1;
                 out
             }
@@ -131,9 +158,15 @@ pub fn handshake(inputs: &Inputs<'_>) -> Transcript {
         _ => (vec![si, sr], vec!["e es ss", "e ee se"]),
     };
     let modifier = if inputs.psk.is_some() { "psk0" } else { "" };
-    let protocol = format!("Noise_{name}{modifier}_25519_ChaChaPoly_BLAKE2s");
-    let h = hash(protocol.as_bytes());
-    let mut state = Symmetric { h, ck: h, k: None };
+    let cipher = inputs.cipher;
+    let protocol = format!("Noise_{name}{modifier}_25519_{cipher}_BLAKE2s");
+    let mut h = [0; 32];
+    match protocol.len() {
+        // §5.2: what is no longer than a hash is padded.
+        n @ 0..=32 => h[..n].copy_from_slice(protocol.as_bytes()),
+        _ => h = hash(protocol.as_bytes()),
+    }
+    let mut state = Symmetric { cipher, h, ck: h, k: None };
     state.mix_hash(&inputs.prologue);
     for secret in known {
         state.mix_hash(&public(&secret));

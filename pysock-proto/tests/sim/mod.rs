@@ -10,7 +10,7 @@ pub mod rogue;
 use pysock_proto::{
     ChannelId, ClientSetup, Connection, Env, Envelope, Ephemeral, Error, Event, Expect, Identity,
     Instant, Keypair, Kind, Limits, Name, Party, PeerId, Psk, PublicKey, RustCrypto, RxBuf,
-    SecretKey, ServerSetup, Suite, TxBuf,
+    SecretKey, ServerSetup, Suite, TxBuf, crypto::Crypto,
 };
 
 pub type C = RustCrypto;
@@ -19,8 +19,8 @@ pub type C = RustCrypto;
 pub const HANDSHAKE_BY: u64 = 10_000;
 
 /// One end of a link: a connection with its key and memory.
-pub struct End {
-    pub conn: Connection<C>,
+pub struct End<K: Crypto = C> {
+    pub conn: Connection<K>,
     pub rx: RxBuf<Vec<u8>>,
     pub tx: TxBuf<Vec<u8>>,
     pub key: Keypair<C>,
@@ -37,6 +37,7 @@ pub struct Setup {
     pub psk_required: bool,
     pub name: Name,
     pub transmit: usize,
+    pub suite: Suite,
 }
 
 impl Default for Setup {
@@ -49,6 +50,7 @@ impl Default for Setup {
             psk_required: false,
             name: Name::new("shikhar").unwrap(),
             transmit: 4096,
+            suite: Suite::ChaChaPoly,
         }
     }
 }
@@ -78,12 +80,17 @@ impl Setup {
     }
 
     pub fn client_expecting(&self, expect: Expect<'_>) -> End {
+        self.client_with(expect)
+    }
+
+    /// A client with primitives of its own.
+    pub fn client_with<K: Crypto>(&self, expect: Expect<'_>) -> End<K> {
         let setup = ClientSetup {
             name: &self.name,
             limits: self.client_limits,
             expect,
             psk: self.psk.as_ref(),
-            suite: Suite::ChaChaPoly,
+            suite: self.suite,
         };
         let by = Instant::from_millis(HANDSHAKE_BY);
         let conn = Connection::client(&setup, Ephemeral::new::<C>([101; 32]), by);
@@ -91,6 +98,11 @@ impl Setup {
     }
 
     pub fn server(&self) -> End {
+        self.server_with()
+    }
+
+    /// A server with primitives of its own.
+    pub fn server_with<K: Crypto>(&self) -> End<K> {
         let setup = ServerSetup { limits: self.server_limits, psk_required: self.psk_required };
         let by = Instant::from_millis(HANDSHAKE_BY);
         let conn = Connection::server(&setup, Ephemeral::new::<C>([102; 32]), by);
@@ -110,7 +122,7 @@ impl Setup {
 }
 
 /// Takes every decision in the other side's favour.
-pub fn agree(event: Event<'_>, end: &mut Half<'_>) {
+pub fn agree<K: Crypto>(event: Event<'_>, end: &mut Half<'_, K>) {
     let env = end.env;
     match event {
         Event::Verify(verify) => end.conn.accept(verify).unwrap(),
@@ -121,14 +133,14 @@ pub fn agree(event: Event<'_>, end: &mut Half<'_>) {
 }
 
 /// What a handler may use while it holds an event: everything but the receive buffer.
-pub struct Half<'a> {
-    pub conn: &'a mut Connection<C>,
+pub struct Half<'a, K: Crypto = C> {
+    pub conn: &'a mut Connection<K>,
     pub tx: pysock_proto::Tx<'a>,
     pub env: Env<'a>,
 }
 
-impl End {
-    pub fn new(conn: Connection<C>, key: Keypair<C>, limits: Limits, transmit: usize) -> Self {
+impl<K: Crypto> End<K> {
+    pub fn new(conn: Connection<K>, key: Keypair<C>, limits: Limits, transmit: usize) -> Self {
         let (rx, tx) = (vec![0; usize::from(limits.record) + 2], vec![0; transmit]);
         End { conn, rx: RxBuf::new(rx), tx: TxBuf::new(tx), key, now: Instant::from_millis(0) }
     }
@@ -163,7 +175,7 @@ impl End {
         &mut self,
         mut wire: &[u8],
         chunk: usize,
-        mut handle: impl FnMut(Event<'_>, &mut Half<'_>),
+        mut handle: impl FnMut(Event<'_>, &mut Half<'_, K>),
     ) -> Result<(), Error> {
         loop {
             let space = self.rx.space();
@@ -196,7 +208,7 @@ impl End {
     pub fn feed_once(
         &mut self,
         wire: &[u8],
-        handle: impl FnOnce(Event<'_>, &mut Half<'_>),
+        handle: impl FnOnce(Event<'_>, &mut Half<'_, K>),
     ) -> Result<(), Error> {
         self.rx.space()[..wire.len()].copy_from_slice(wire);
         self.rx.filled(wire.len());
@@ -210,11 +222,11 @@ impl End {
     }
 
     /// Flushes, and feeds everything to `to`.
-    pub fn pump(
+    pub fn pump<O: Crypto>(
         &mut self,
-        to: &mut End,
+        to: &mut End<O>,
         chunk: usize,
-        handle: impl FnMut(Event<'_>, &mut Half<'_>),
+        handle: impl FnMut(Event<'_>, &mut Half<'_, O>),
     ) -> Result<(), Error> {
         let wire = self.flushed()?;
         to.feed(&wire, chunk, handle)

@@ -6,8 +6,8 @@ use pysock_proto::{ChannelId, ChannelName, Party};
 
 use super::shared::Shared;
 use crate::{
-    Data, Error, Message, PrefixMessage, StreamWriter, Target,
-    listen::{Prefixes, Queue},
+    Data, Error, Message, Messages, PrefixMessage, StreamWriter, Target,
+    listen::{Prefixes, Whole},
     message::Address,
     server::REPLY_WITHIN,
 };
@@ -19,7 +19,7 @@ pub struct Channel {
     pub(super) name: ChannelName,
     pub(super) id: ChannelId,
     pub(super) shared: Arc<Shared>,
-    pub(super) queue: Queue,
+    pub(super) queue: Whole,
 }
 
 impl Channel {
@@ -31,6 +31,12 @@ impl Channel {
     /// The next message from the server or another client. `None`: the client is over.
     pub async fn listen(&mut self) -> Option<Message> {
         self.queue.next().await
+    }
+
+    /// The next messages of one sender, as they came together: much cheaper than [`listen`](Self::listen) where small
+    /// ones arrive in great numbers.
+    pub async fn listen_many(&mut self) -> Option<Messages> {
+        self.queue.next_many().await
     }
 
     /// Calls `function` with every message, until the client is over.
@@ -69,6 +75,40 @@ impl Channel {
     /// [`Error::Disconnected`] if the client is over.
     pub async fn publish(&self, data: impl Into<Data>) -> Result<(), Error> {
         self.shared.publish(self.id, data.into()).await
+    }
+
+    /// As [`send`](Self::send) for each of `messages`, in order, and much cheaper where they are small and many.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] if the client is over. Those before may have been sent.
+    pub async fn send_many(
+        &self,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<(), Error> {
+        self.shared.send_many(self.id, &Target(Address::Server), messages).await
+    }
+
+    /// As [`send_to`](Self::send_to) for each of `messages`, in order, and much cheaper where they are small and many.
+    ///
+    /// # Errors
+    /// As [`send_to`](Self::send_to). Those before may have been sent.
+    pub async fn send_many_to(
+        &self,
+        client: impl Into<Target>,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<(), Error> {
+        self.shared.send_many(self.id, &client.into(), messages).await
+    }
+
+    /// As [`publish`](Self::publish) for each of `messages`, in order, and much cheaper where they are small and many.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] if the client is over. Those before may have been sent.
+    pub async fn publish_many(
+        &self,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<(), Error> {
+        self.shared.publish_many(self.id, messages).await
     }
 
     /// Asks the server and waits for its reply, 10 seconds at most.

@@ -4,8 +4,10 @@ mod channel;
 mod connect;
 pub mod groups;
 mod peers;
+mod send;
 mod session;
 mod shared;
+mod suites;
 
 use std::{
     path::Path,
@@ -14,8 +16,7 @@ use std::{
 };
 
 use pysock_proto::{
-    ChannelId, ChannelName, Envelope, Failure, Find, Identity, Kind, Name, Party, PeerId, PeerInfo,
-    PublicKey,
+    ChannelName, Failure, Find, Identity, Name, Party, PeerId, PeerInfo, PublicKey,
 };
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -25,15 +26,12 @@ pub use shared::Status;
 use shared::{Opening, Shared};
 
 use crate::{
-    Data, Error, Message, StreamWriter, Target,
+    Data, Error, Message, Target,
     config::ClientConfig,
     listen,
     message::Address,
-    outbox::Body,
     server::{REPLY_WITHIN, Stats},
     state::StateFile,
-    transfer,
-    wait::await_reply,
 };
 
 /// Decides about a server of which nothing is known: its address and its key.
@@ -91,6 +89,12 @@ impl Client {
     /// The identity of its server.
     pub fn server_key(&self) -> Option<PublicKey> {
         self.shared.pinned()
+    }
+
+    /// The cipher suite of its latest connection: the best that both sides have, unless [`ClientConfig::suite`] names one or
+    /// somebody on the path has refused it in the server's name. All are equally strong.
+    pub fn suite(&self) -> pysock_proto::Suite {
+        self.shared.suites.used()
     }
 
     /// How it is doing, now and whenever that changes.
@@ -356,11 +360,14 @@ impl ClientBuilder {
         let opened = tokio::task::spawn_blocking(move || {
             let Some(path) = path else { return Ok((None, None)) };
             let file = StateFile::open(path)?;
-            let known = file.read()?.server(&at, port).map(|known| known.key);
+            let known = file.read()?.server(&at, port).cloned();
             Ok::<_, Error>((Some(Arc::new(file)), known))
         });
         let (state, known) = opened.await.map_err(|e| Error::Value(e.to_string()))??;
-        let pinned = self.config.server_key.or(known);
+        let pinned = self.config.server_key.or(known.as_ref().map(|known| known.key));
+        // What another server has listed says nothing about this one.
+        let suites = known.filter(|known| Some(known.key) == pinned).map(|known| known.suites);
+        let pinned = (pinned, suites.unwrap_or_default());
         let asks = (self.ask, self.ask_peer);
         let shared = Shared::new(self.config, name, (host, port), state, pinned, asks)?;
         let shared = Arc::new(shared);
@@ -402,76 +409,4 @@ fn split(address: &str, port: u16) -> Result<(String, u16), Error> {
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() { Err(wrong()) } else { Ok((host.into(), port)) }
-}
-
-/// What a program sends.
-impl Shared {
-    async fn send(
-        self: &Arc<Self>,
-        channel: ChannelId,
-        target: &Target,
-        data: Data,
-    ) -> Result<(), Error> {
-        let (party, epoch) = self.resolve(target).await?;
-        let envelope = Envelope { channel, party, kind: Kind::Message };
-        self.push(envelope, epoch, Body::Whole(data.0)).await
-    }
-
-    async fn publish(self: &Arc<Self>, channel: ChannelId, data: Data) -> Result<(), Error> {
-        let envelope = Envelope { channel, party: Party::Everyone, kind: Kind::Message };
-        self.push(envelope, self.outbox.epoch(), Body::Whole(data.0)).await
-    }
-
-    async fn push(
-        self: &Arc<Self>,
-        envelope: Envelope,
-        epoch: u64,
-        body: Body,
-    ) -> Result<(), Error> {
-        let item = self.outgoing(envelope, epoch, body);
-        self.outbox.push(item).await.map_err(|_| Error::Disconnected)
-    }
-
-    async fn stream(
-        self: &Arc<Self>,
-        channel: ChannelId,
-        target: &Target,
-        length: Option<u64>,
-    ) -> Result<StreamWriter, Error> {
-        let (party, epoch) = self.resolve(target).await?;
-        self.stream_party(channel, party, epoch, target.to_string(), length).await
-    }
-
-    async fn stream_party(
-        self: &Arc<Self>,
-        channel: ChannelId,
-        party: Party,
-        epoch: u64,
-        to: String,
-        length: Option<u64>,
-    ) -> Result<StreamWriter, Error> {
-        let envelope = Envelope { channel, party, kind: Kind::Message };
-        let (writer, parts) = transfer::writer(length, to, self.outbox.line.clone());
-        self.push(envelope, epoch, Body::Parts(parts)).await?;
-        Ok(writer)
-    }
-
-    async fn request(
-        self: &Arc<Self>,
-        timeout: Duration,
-        channel: ChannelId,
-        target: &Target,
-        data: Data,
-    ) -> Result<Message, Error> {
-        let begun = tokio::time::Instant::now();
-        let (party, epoch) = match tokio::time::timeout(timeout, self.resolve(target)).await {
-            Ok(found) => found?,
-            Err(_) => return Err(Error::NoReply { to: target.to_string(), timeout }),
-        };
-        let timeout = timeout.saturating_sub(begun.elapsed());
-        let waiting = self.requests.ask(party, channel.0.into());
-        let envelope = Envelope { channel, party, kind: Kind::Request(waiting.id()) };
-        let item = self.outgoing(envelope, epoch, Body::Whole(data.0));
-        await_reply(self.outbox.push(item), waiting, timeout, target).await
-    }
 }

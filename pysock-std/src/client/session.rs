@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use pysock_proto::{
-    ChannelName, Connection, Env, Envelope, Event, Failure, Kind, PeerId, TxBuf, Unit,
-};
+use pysock_proto::{Connection, Env, Envelope, Event, Failure, Kind, PeerId, TxBuf, Unit};
 
 use super::{
     peers::PeerTask,
     shared::{Shared, Status},
 };
 use crate::{
-    Error, Message, Sender,
+    Error, Message,
     link::{self, C, Destination, End, Filled, Handler, Link, Surroundings, Verdict},
+    message::Path,
+    outbox::Author,
+    payload::Payload,
     reply::Replier,
     transfer::Origin,
 };
@@ -119,6 +119,7 @@ async fn live(shared: &Arc<Shared>, peers: &mut PeerTask, link: &mut Link) -> En
         budget: shared.budget.clone(),
         counters: shared.counters.clone(),
         stall: Duration::from_secs(shared.config.idle_timeout.into()),
+        low_latency: shared.config.low_latency,
     };
     link.live(&mut Listening { shared, peers }, &around).await
 }
@@ -131,31 +132,30 @@ struct Listening<'a> {
 
 impl Listening<'_> {
     /// By which channel it came, and who sent it.
-    fn origin(&self, envelope: &Envelope) -> Result<(ChannelName, Sender), Failure> {
-        let name = self.shared.channel_name(envelope.channel).ok_or(Failure::NoChannel)?;
+    fn path(&self, envelope: &Envelope) -> Result<Arc<Path>, Failure> {
+        let channel = self.shared.channel_name(envelope.channel).ok_or(Failure::NoChannel)?;
         let sender = self.shared.sender(envelope.party).ok_or(Failure::NoPeer)?;
-        Ok((name, sender))
+        Ok(Arc::new(Path { sender, channel }))
     }
 }
 
 impl Handler for Listening<'_> {
-    fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict {
+    fn message(&mut self, envelope: Envelope, payload: Payload) -> Verdict {
         // Unless the program takes it, a request is answered with a failure as this is dropped.
         let replier = Replier::to(&self.shared.outbox, &envelope);
-        let (channel, sender) = match self.origin(&envelope) {
-            Ok(found) => found,
+        let path = match self.path(&envelope) {
+            Ok(path) => path,
             Err(why) => {
                 tracing::debug!(?envelope, %why, "a message from nowhere");
                 return Verdict::Go;
             }
         };
-        let message = Message { sender, channel, data: bytes, replier, share: None };
-        if matches!(envelope.kind, Kind::Reply(_)) {
-            self.shared.replied(&envelope, Ok(message));
+        if let (Kind::Reply(_), Payload::One(bytes)) = (envelope.kind, &payload) {
+            self.shared.replied(&envelope, Ok(Message::new(path, bytes.clone(), None)));
             return Verdict::Go;
         }
         match self.shared.sink(envelope.channel) {
-            Some(sink) => sink.deliver(message),
+            Some(sink) => sink.deliver(path, payload, replier),
             None => Verdict::Go,
         }
     }
@@ -167,12 +167,12 @@ impl Handler for Listening<'_> {
         origin: Origin,
     ) -> (Destination, Verdict) {
         let limit = self.shared.config.max_message;
-        let (name, sender) = match self.origin(&envelope) {
-            Ok(found) => found,
+        let path = match self.path(&envelope) {
+            Ok(path) => path,
             Err(why) => return (Destination::Refuse(why), Verdict::Go),
         };
         match (envelope.kind, self.shared.sink(envelope.channel)) {
-            (Kind::Message, Some(sink)) => sink.begin(sender, &name, length, origin, limit),
+            (Kind::Message, Some(sink)) => sink.begin(path, length, origin, limit),
             (Kind::Message | Kind::Request(_), None) => {
                 (Destination::Refuse(Failure::NoResponder), Verdict::Go)
             }

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU16, Ordering},
     },
 };
@@ -14,7 +14,7 @@ use pysock_proto::{
 };
 use tokio::sync::{oneshot, watch};
 
-use super::{Ask, AskPeer, Undelivered, groups::Groups, peers::Book};
+use super::{Ask, AskPeer, Undelivered, groups::Groups, peers::Book, suites::Suites};
 use crate::{
     Error, Sender, Target,
     config::{ClientConfig, Queue, WhenFull},
@@ -22,7 +22,7 @@ use crate::{
     link::{Budget, C, Clock, Counters},
     listen::Sink,
     message::{Address, Source},
-    outbox::{Body, Outbox, Outgoing, Report},
+    outbox::{Author, Body, Outbox, Outgoing, Report},
     reply::{Asked, Outcome, Requests},
     state::StateFile,
 };
@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub(super) ask: Option<Arc<Ask>>,
     /// The key that the server has to have.
     pub(super) pinned: Mutex<Option<PublicKey>>,
+    /// What is known of its cipher suites.
+    pub(super) suites: Suites,
     pub(super) outbox: Arc<Outbox>,
     /// Other clients, end to end.
     pub(super) book: Book,
@@ -107,7 +109,7 @@ impl Shared {
         name: Name,
         (host, port): (String, u16),
         state: Option<Arc<StateFile>>,
-        pinned: Option<PublicKey>,
+        (pinned, suites): (Option<PublicKey>, Vec<u8>),
         (ask, ask_peer): (Option<Arc<Ask>>, Option<Arc<AskPeer>>),
     ) -> Result<Self, Error> {
         // The program waits while the server is behind.
@@ -124,6 +126,7 @@ impl Shared {
             requests: Requests::default(),
             status: watch::Sender::new(Status::Reconnecting("not connected yet".into())),
             pinned: Mutex::new(pinned),
+            suites: Suites::new(config.suite, suites),
             channels: Mutex::default(),
             finds: Mutex::default(),
             next_find: AtomicU16::new(0),
@@ -143,7 +146,8 @@ impl Shared {
     }
 
     pub(super) fn limits(&self) -> Limits {
-        crate::link::limits(self.config.record_limit, self.config.idle_timeout)
+        let ClientConfig { record_limit, max_message, idle_timeout, .. } = self.config;
+        crate::link::limits(record_limit, max_message, idle_timeout)
     }
 
     pub(super) fn pinned(&self) -> Option<PublicKey> {
@@ -305,7 +309,7 @@ impl Shared {
     }
 
     /// The number of a target on the present connection, and which connection that is.
-    pub(super) async fn resolve(&self, target: &Target) -> Result<(Party, u64), Error> {
+    pub(super) async fn resolve(&self, target: &Target) -> Result<(Party, u32), Error> {
         let epoch = self.outbox.epoch();
         let find = match &target.0 {
             Address::Server => return Ok((Party::Server, epoch)),
@@ -359,37 +363,12 @@ impl Shared {
     pub(super) fn outgoing(
         self: &Arc<Self>,
         envelope: Envelope,
-        epoch: u64,
+        epoch: u32,
         body: Body,
     ) -> Outgoing {
-        let shared = Arc::downgrade(self);
-        let tell = move |envelope: Envelope, why| {
-            if let Some(shared) = shared.upgrade() {
-                shared.failed(envelope, why);
-            }
-        };
-        let report = Report::Program(Arc::new(tell), envelope);
+        let author: Weak<Self> = Arc::downgrade(self);
+        let report = Report::Program(author, envelope);
         Outgoing { envelope, from: None, body, epoch, report }
-    }
-
-    /// Something that this client sent did not get through.
-    pub(super) fn failed(&self, envelope: Envelope, why: Failure) {
-        if why == Failure::NoPeer {
-            self.forget(envelope.party);
-        }
-        match envelope.kind {
-            Kind::Request(id) => {
-                let asked =
-                    Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
-                self.requests.settle(asked, Err(why));
-            }
-            Kind::Reply(_) => tracing::debug!(%why, "a reply did not get through"),
-            Kind::Message => {
-                let name = self.channel_name(envelope.channel);
-                tracing::info!(channel = ?name, to = ?envelope.party, %why, "a message did not get through");
-                self.note_failure(Undelivered { channel: name, to: envelope.party, why });
-            }
-        }
     }
 
     pub(super) fn note_failure(&self, undelivered: Undelivered) {
@@ -410,6 +389,28 @@ impl Shared {
         let asked = Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
         if !self.requests.settle(asked, outcome) {
             tracing::debug!(?envelope, "a reply to no request");
+        }
+    }
+}
+
+impl Author for Shared {
+    /// Something that this client sent did not get through.
+    fn failed(&self, envelope: Envelope, why: Failure) {
+        if why == Failure::NoPeer {
+            self.forget(envelope.party);
+        }
+        match envelope.kind {
+            Kind::Request(id) => {
+                let asked =
+                    Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
+                self.requests.settle(asked, Err(why));
+            }
+            Kind::Reply(_) => tracing::debug!(%why, "a reply did not get through"),
+            Kind::Message => {
+                let name = self.channel_name(envelope.channel);
+                tracing::info!(channel = ?name, to = ?envelope.party, %why, "a message did not get through");
+                self.note_failure(Undelivered { channel: name, to: envelope.party, why });
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use pysock_proto::{Identity, Keypair, Name, Psk, PublicKey, RustCrypto, SecretKey};
+use pysock_proto::{Crypto, Identity, Keypair, Name, Psk, PublicKey, RustCrypto, SecretKey, Suite};
 
 use super::{
     ConfigError,
@@ -13,6 +13,7 @@ use super::{
     rule::{FilePath, Flag, Host, Maybe, NAME, OneOf, PUBLIC_KEY, Seconds, Whole},
     table::{Table, table},
 };
+use crate::crypto::Native;
 
 /// What a client does about a server or a peer whose key it does not know. A *changed* key is always refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub enum Trust {
     /// Ask the program.
     Ask,
 }
+
+/// The cipher suites as a configuration says them.
+const SUITE: OneOf<Suite> =
+    OneOf(&[("aes-gcm", Suite::AesGcm), ("chacha-poly", Suite::ChaChaPoly)]);
 
 /// The policies as a configuration says them.
 const TRUST: OneOf<Trust> =
@@ -49,6 +54,8 @@ table! {
         server_key: Option<PublicKey> = None, Maybe(PUBLIC_KEY);
         /// Whether to remember the key of an accepted server. Default true.
         remember_server: bool = true, Flag;
+        /// The one cipher suite to use. Without it, the best that both sides have; all are equally strong.
+        suite: Option<Suite> = None, Maybe(SUITE);
         /// What to do about another client that is not known yet, before anything is encrypted for it alone.
         /// Default: accept it, and pin its key.
         peers: Trust = Trust::AcceptNew, TRUST;
@@ -58,15 +65,18 @@ table! {
         reconnect: bool = true, Flag;
         /// After how many seconds of silence the server counts as gone. Default 60.
         idle_timeout: u16 = 60, Whole { min: 1, max: u16::MAX };
-        /// The longest record to receive, in bytes with its tag. Default 16384.
-        record_limit: u16 = 16_384, Whole { min: 256, max: u16::MAX };
+        /// The longest record to receive, in bytes with its tag. Default 65535.
+        record_limit: u16 = 65_535, Whole { min: 256, max: u16::MAX };
         /// The longest message to receive as a whole, in bytes. Default 16 MiB.
-        max_message: usize = 16 << 20, Whole { min: 1, max: 1 << 30 };
+        max_message: usize = 16 << 20, Whole { min: 256, max: 1 << 30 };
         /// How much may wait to be sent to the server, in bytes; then sending waits. Default 1 MiB.
         queue_bytes: usize = 1 << 20, Whole { min: 1024, max: 1 << 30 };
         /// The file in which the client remembers servers and peers; `None`: only as long as it runs.
         /// [`ClientConfig::load`] sets it to `client.state` beside `client.yaml`.
         state: Option<PathBuf> = None, Maybe(FilePath);
+        /// Whether connections stay awake for a tenth of a millisecond after each message, in case an answer or the next
+        /// one follows at once: it saves the time to be woken, and costs processor time. Default false.
+        low_latency: bool = false, Flag;
         /// Whether the `pysock` program logs more; other programs set up `tracing` as they like. Changes nothing else.
         debug: bool = false, Flag;
     }
@@ -88,7 +98,16 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError::Option`] names the first option that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.hold()
+        self.hold()?;
+        if self.suite.is_some_and(|suite| !Native::suites().contains(&(suite as u8))) {
+            return Err(ConfigError::Option {
+                option: "suite",
+                expected:
+                    "a cipher suite that this machine has: `chacha-poly`, or `~` for the best"
+                        .to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// The public half of the key: what a server's allow-list needs.

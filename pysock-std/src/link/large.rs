@@ -47,7 +47,7 @@ impl Active {
         let source = match item.body {
             Body::Whole(bytes) => Source::Whole(bytes),
             Body::Parts(parts) => Source::Parts { parts, current: None, complete: false },
-            Body::Failed(_) => Source::Whole(Bytes::new()),
+            Body::Joined(_) | Body::Packed(_) | Body::Failed(_) => Source::Whole(Bytes::new()),
         };
         let (report, behind) = (item.report, VecDeque::new());
         Active { stream, channel, source, cost, report, slow: None, behind }

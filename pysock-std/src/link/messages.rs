@@ -32,6 +32,8 @@ enum Attempt {
     Full(Outgoing),
     /// It has to wait for the other side.
     Later(Outgoing),
+    /// A message in it has to be streamed.
+    Apart(Outgoing),
 }
 
 impl Messages {
@@ -47,29 +49,48 @@ impl Messages {
 
     /// Takes some messages out of the queue, until one has to wait.
     pub(crate) fn queued(&mut self, out: &mut impl Out, outbox: &Outbox) -> Turn {
-        let mut moved = false;
+        if self.ready.is_empty() {
+            self.ready.extend(outbox.lock().pop(TURN));
+        }
+        let (mut moved, mut settled, mut filled) = (false, 0, Filled::All);
         for _ in 0..TURN {
-            let Some(item) = self.ready.pop_front().or_else(|| outbox.lock().pop()) else { break };
+            let Some(mut item) = self.ready.pop_front() else { break };
             let cost = item.cost();
+            item.complete();
             match self.attempt(item, out, outbox.epoch()) {
-                Attempt::Done => outbox.settle(cost),
+                Attempt::Done => settled += cost,
                 Attempt::Begun => {}
                 Attempt::Full(item) => {
+                    // A part of it may have gone.
+                    settled += cost - item.cost();
                     self.ready.push_front(item);
-                    return Turn { moved, filled: Filled::Full };
+                    filled = Filled::Full;
+                    break;
                 }
                 Attempt::Later(item) => {
                     self.ready.push_front(item);
                     break;
                 }
+                Attempt::Apart(item) => {
+                    let parts: Vec<_> = item.apart().collect();
+                    // Each has a cost of its own; what has gone already has none any more.
+                    let costs: usize = parts.iter().map(Outgoing::cost).sum();
+                    outbox.charge(costs.saturating_sub(cost));
+                    settled += cost.saturating_sub(costs);
+                    self.first(parts);
+                }
             }
             moved = true;
         }
-        Turn { moved, filled: Filled::All }
+        // Once for all of them: it takes a lock, and may wake who waits for room.
+        if settled > 0 {
+            outbox.settle(settled);
+        }
+        Turn { moved, filled }
     }
 
     /// Sends one item, or says why not yet.
-    fn attempt(&mut self, item: Outgoing, out: &mut impl Out, epoch: u64) -> Attempt {
+    fn attempt(&mut self, mut item: Outgoing, out: &mut impl Out, epoch: u32) -> Attempt {
         // Peers have other numbers now, and an answer belongs to the connection of its question.
         let of_its_connection = matches!(item.envelope.party, Party::Peer(_))
             || matches!(item.envelope.kind, Kind::Reply(_))
@@ -88,12 +109,22 @@ impl Messages {
         {
             return not_now(item, error);
         }
-        let sent = match &item.body {
+        let sent = match &mut item.body {
+            Body::Packed(packed) => {
+                let (sent, result) = out.send_block(&item.envelope, packed);
+                if result.is_err() {
+                    packed.skip(sent);
+                }
+                if matches!(result, Err(SendError::TooLong(_))) {
+                    return Attempt::Apart(item);
+                }
+                result
+            }
             Body::Whole(bytes) if bytes.len() <= out.longest_message() => {
                 out.send(&item.envelope, bytes)
             }
             Body::Failed(why) => out.send_failed(&item.envelope, *why),
-            Body::Whole(_) | Body::Parts(_) => return self.begin(item, out),
+            Body::Whole(_) | Body::Parts(_) | Body::Joined(_) => return self.begin(item, out),
         };
         match sent {
             Ok(()) => Attempt::Done,
@@ -110,7 +141,8 @@ impl Messages {
         let length = match &item.body {
             Body::Whole(bytes) => Some(bytes.len() as u64),
             Body::Parts(parts) => parts.length,
-            Body::Failed(_) => None,
+            // They are never begun.
+            Body::Joined(_) | Body::Packed(_) | Body::Failed(_) => None,
         };
         let stream = match out.begin(&item.envelope, length) {
             Ok(stream) => stream,
@@ -145,7 +177,7 @@ impl Messages {
     }
 
     /// What has waited behind a large message comes before all that was taken from the queue later.
-    fn first(&mut self, behind: VecDeque<Outgoing>) {
+    fn first(&mut self, behind: impl IntoIterator<IntoIter: DoubleEndedIterator<Item = Outgoing>>) {
         for item in behind.into_iter().rev() {
             self.ready.push_front(item);
         }

@@ -9,15 +9,24 @@ mod receiving;
 mod relaying;
 mod run;
 mod sending;
+mod wait;
 mod ways;
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use pysock_proto::{
-    Connection, Env, Ephemeral, Error as Ended, Event, Instant, Keypair, Limits, RustCrypto, RxBuf,
+    Connection, Env, Ephemeral, Error as Ended, Event, Instant, Keypair, Limits, MIN_RECORD, RxBuf,
     SecretKey, TxBuf,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+};
 
 pub(crate) use messages::Messages;
 pub(crate) use receiving::{Budget, Destination, Receiving};
@@ -28,13 +37,19 @@ pub(crate) use ways::In;
 use crate::Error;
 
 /// The primitives of the desktop.
-pub(crate) type C = RustCrypto;
+pub(crate) type C = crate::crypto::Native;
 
 /// Bytes of one large message that may be under way, as this side announces it.
 pub(crate) const WINDOW: u32 = 256 * 1024;
 
-/// What this side announces.
-pub(crate) fn limits(record: u16, idle_secs: u16) -> Limits {
+/// What a record has around a message at least, in bytes: header and envelope of its frame, and the tag.
+const AROUND: usize = 3 + 2 + 16;
+
+/// What this side announces. A message longer than `message` fits no record: it has to be streamed, and is refused as it
+/// begins.
+pub(crate) fn limits(record: u16, message: usize, idle_secs: u16) -> Limits {
+    let longest = u16::try_from(message.saturating_add(AROUND)).unwrap_or(u16::MAX);
+    let record = record.min(longest).max(MIN_RECORD);
     Limits { record, idle_secs, window: WINDOW, ..Limits::DESKTOP }
 }
 
@@ -115,7 +130,12 @@ impl Link {
             if let Some(found) = self.step(&mut decide)? {
                 return Ok(found);
             }
+            let sealed = self.tx.sealed().len();
             self.flush()?;
+            if self.tx.sealed().len() > sealed && self.rx.pending() > 0 {
+                // What came behind the message that is answered now had to wait for the answer, not for more bytes.
+                continue;
+            }
             let stuck = self.write().map_err(|_| Ended::Truncated)?;
             self.rest();
             let deadline = self.conn.deadline().map(|at| self.clock.at(at));
@@ -160,9 +180,24 @@ impl Link {
         Ok(n)
     }
 
+    /// As [`read`](Self::read), and spares the kernel the question whether there is more after a read that was short.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.socket.poll_read_ready(cx))?;
+        memory::borrow_rx(&mut self.rx);
+        let mut space = ReadBuf::new(self.rx.space());
+        std::task::ready!(Pin::new(&mut self.socket).poll_read(cx, &mut space))?;
+        let n = space.filled().len();
+        self.rx.filled(n);
+        Poll::Ready(Ok(n))
+    }
+
     pub(crate) fn flush(&mut self) -> Result<(), Ended> {
+        self.flush_at(self.clock.now())
+    }
+
+    fn flush_at(&mut self, now: Instant) -> Result<(), Ended> {
         memory::borrow_tx(&mut self.tx);
-        let env = Env { now: self.clock.now(), identity: &*self.identity };
+        let env = Env { now, identity: &*self.identity };
         self.conn.flush(&mut self.tx.lend(), &env)
     }
 

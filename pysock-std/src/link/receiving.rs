@@ -131,6 +131,7 @@ pub(crate) type Arrived = (Envelope, Bytes);
 
 /// The streams that one connection receives.
 pub(crate) struct Receiving {
+    /// By number; none until there is one, since most connections never have any.
     streams: Vec<Option<Incoming>>,
     turns: u64,
     budget: Budget,
@@ -140,12 +141,10 @@ pub(crate) struct Receiving {
 
 impl Receiving {
     pub(crate) fn new(budget: Budget, outbox: &Arc<Outbox>) -> Self {
-        let mut streams = Vec::new();
-        streams.resize_with(pysock_proto::MAX_STREAMS.into(), || None);
         // Turns of different connections differ, so that what is left of an old one means nothing to the next.
-        let turns = outbox.epoch() << 32;
+        let turns = u64::from(outbox.epoch()) << 32;
         Receiving {
-            streams,
+            streams: Vec::new(),
             turns,
             budget,
             outbox: Arc::downgrade(outbox),
@@ -186,6 +185,9 @@ impl Receiving {
             Destination::Discard => State::Discard,
             Destination::Refuse(why) => refuse(from, stream, why),
         };
+        if self.streams.is_empty() {
+            self.streams.resize_with(pysock_proto::MAX_STREAMS.into(), || None);
+        }
         if let Some(slot) = self.streams.get_mut(usize::from(stream.0)) {
             *slot = Some(Incoming { turn: self.turns, envelope, state });
         }
@@ -275,7 +277,11 @@ impl Receiving {
     }
 
     fn take(&mut self, stream: StreamId) -> Option<Incoming> {
-        self.streams.get_mut(usize::from(stream.0))?.take()
+        let taken = self.streams.get_mut(usize::from(stream.0))?.take();
+        if self.streams.iter().all(Option::is_none) {
+            self.streams = Vec::new();
+        }
+        taken
     }
 }
 

@@ -1,28 +1,30 @@
 //! The life of an open connection: one task that reads, writes and keeps time for it.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
 use pysock_proto::{
     CloseReason, Connection, Env, Envelope, Error as Ended, Event, PeerId, Refusal, TxBuf, Unit,
 };
 use tokio::time::Instant;
 
 use super::{
-    C, Destination, Link, Receiving, far_away,
+    C, Destination, Link, Receiving,
     receiving::Budget,
     sending::{Filled, Sending},
+    wait::Alarm,
 };
 use crate::{
     line::Control,
     outbox::{Ending, Outbox},
+    payload::{Payload, gather},
     transfer::Origin,
 };
 
@@ -43,8 +45,8 @@ pub(crate) enum Verdict {
 
 /// What a side of a connection does with what arrives.
 pub(crate) trait Handler: Send {
-    /// A message, whole.
-    fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict;
+    /// A message, whole, or several one-way ones with the same envelope.
+    fn message(&mut self, envelope: Envelope, payload: Payload) -> Verdict;
 
     /// A large message begins: what is to become of it?
     fn begin(
@@ -111,24 +113,31 @@ pub(crate) struct Surroundings {
     pub(crate) counters: Arc<Counters>,
     /// How long the socket may take nothing at all.
     pub(crate) stall: Duration,
+    /// Look out for what comes next for a moment, instead of going to sleep at once.
+    pub(crate) low_latency: bool,
 }
 
-struct Life<'a, H> {
-    link: &'a mut Link,
-    handler: &'a mut H,
-    around: &'a Surroundings,
-    sending: Sending,
+pub(super) struct Life<'a, H> {
+    pub(super) link: &'a mut Link,
+    pub(super) handler: &'a mut H,
+    pub(super) around: &'a Surroundings,
+    pub(super) sending: Sending,
     receiving: Receiving,
-    blocked: Option<Wait>,
+    pub(super) blocked: Option<Wait>,
     /// The other side may still send something.
-    reading: bool,
+    pub(super) reading: bool,
     /// Bytes may be left that were received and not yet looked at.
-    leftover: bool,
+    pub(super) leftover: bool,
     closed: Option<End>,
     /// This side began the close.
     closed_here: bool,
-    ending: Option<(Ending, Instant)>,
-    stuck_since: Option<Instant>,
+    pub(super) ending: Option<(Ending, Instant)>,
+    pub(super) stuck_since: Option<Instant>,
+    pub(super) alarm: Alarm,
+    /// Something may have to be moved although nothing was queued.
+    due: bool,
+    /// When this turn began.
+    pub(super) now: pysock_proto::Instant,
 }
 
 impl Link {
@@ -136,6 +145,7 @@ impl Link {
     pub(crate) async fn live<H: Handler>(&mut self, handler: &mut H, around: &Surroundings) -> End {
         let receiving = Receiving::new(around.budget.clone(), &around.outbox);
         let mut life = Life {
+            now: self.clock.now(),
             link: self,
             handler,
             around,
@@ -148,6 +158,8 @@ impl Link {
             closed_here: false,
             ending: None,
             stuck_since: None,
+            alarm: Alarm::new(),
+            due: true,
         };
         let end = loop {
             match life.turn().await {
@@ -167,9 +179,11 @@ impl<H: Handler> Life<'_, H> {
     /// One wake-up: read, write, wait.
     async fn turn(&mut self) -> Result<(), End> {
         self.around.counters.wakeups.fetch_add(1, Ordering::Relaxed);
+        // A turn is short, and to ask for the time costs as much as to handle a message.
+        self.now = self.link.clock.now();
         let mut again = false;
         if self.blocked.is_none() && self.reading {
-            again |= self.read()?;
+            again |= poll_fn(|cx| Poll::Ready(self.read(cx))).await?;
         }
         again |= self.write()?;
         if self.link.conn.is_over() && self.stuck_since.is_none() {
@@ -183,7 +197,7 @@ impl<H: Handler> Life<'_, H> {
         self.wait().await
     }
 
-    fn over(&mut self) -> End {
+    pub(super) fn over(&mut self) -> End {
         match (self.closed.take(), self.ending) {
             (Some(end @ End::Refused(_)), _) => end,
             (Some(End::Closed(answer)), Some((ending, _))) if self.closed_here => {
@@ -196,7 +210,7 @@ impl<H: Handler> Life<'_, H> {
     }
 
     /// Reads and handles what is there. `true`: there may be more, but others have their turn first.
-    fn read(&mut self) -> Result<bool, End> {
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut total = 0;
         loop {
             if self.leftover {
@@ -209,33 +223,38 @@ impl<H: Handler> Life<'_, H> {
             if total >= BURST {
                 return Ok(true);
             }
-            match self.link.read() {
-                Ok(0) => {
+            match self.link.poll_read(cx) {
+                Poll::Ready(Ok(0)) => {
                     self.reading = false;
                     return self.link.conn.end_of_input().map(|()| false).map_err(End::Broken);
                 }
-                Ok(n) => {
+                Poll::Ready(Ok(n)) => {
                     total += n;
                     self.leftover = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(End::Io(error)),
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Err(error)) => return Err(End::Io(error)),
             }
         }
     }
 
     /// Handles what has been received.
     fn handle(&mut self) -> Result<(), End> {
-        let Link { conn, rx, identity, clock, .. } = &mut *self.link;
-        let env = Env { now: clock.now(), identity: &**identity };
+        let Link { conn, rx, identity, .. } = &mut *self.link;
+        let env = Env { now: self.now, identity: &**identity };
         // What is unfinished waits in memory of its own size, too small for the rest.
         super::memory::borrow_rx(rx);
         let mut view = rx.lend();
         while let Some(event) = conn.receive(&mut view, &env).map_err(End::Broken)? {
+            // What arrives may make something due, unless it only goes to the program.
+            self.due |= !matches!(event, Event::Message { .. } | Event::Handled);
             let verdict = match event {
                 Event::Message { envelope, bytes } => {
-                    self.around.counters.received.fetch_add(1, Ordering::Relaxed);
-                    self.handler.message(envelope, Bytes::copy_from_slice(bytes))
+                    let more = conn.receive_block(&mut view, &envelope).map_err(End::Broken)?;
+                    let payload = gather(&envelope, bytes, more);
+                    let count = payload.count() as u64;
+                    self.around.counters.received.fetch_add(count, Ordering::Relaxed);
+                    self.handler.message(envelope, payload)
                 }
                 Event::Begin { stream, envelope, length } => {
                     let origin = self.receiving.origin(stream);
@@ -250,7 +269,7 @@ impl<H: Handler> Life<'_, H> {
                 Event::End(stream) => match self.receiving.end(stream) {
                     Some((envelope, bytes)) => {
                         self.around.counters.received.fetch_add(1, Ordering::Relaxed);
-                        self.handler.message(envelope, bytes)
+                        self.handler.message(envelope, Payload::One(bytes))
                     }
                     None => Verdict::Go,
                 },
@@ -295,9 +314,9 @@ impl<H: Handler> Life<'_, H> {
         let mut rounds = 0;
         loop {
             let filled = self.fill();
-            let now = self.link.clock.now();
+            let now = self.now;
             let due = self.link.conn.deadline().is_some_and(|at| at <= now);
-            match self.link.flush() {
+            match self.link.flush_at(now) {
                 // Leaving bytes unread on purpose is no silence of the other side.
                 Ok(()) if due && self.blocked.is_some() => self.link.conn.not_reading(now),
                 Ok(()) => {}
@@ -327,8 +346,26 @@ impl<H: Handler> Life<'_, H> {
 
     /// Moves what is queued into the transmit buffer, and begins the close once it is due.
     fn fill(&mut self) -> Filled {
-        let Link { conn, tx, identity, clock, .. } = &mut *self.link;
-        let env = Env { now: clock.now(), identity: &**identity };
+        if !self.has_to_fill() {
+            return Filled::All;
+        }
+        let filled = self.fill_now();
+        self.due = filled == Filled::Full;
+        filled
+    }
+
+    /// Whether there can be anything to move: looking at every queue costs more than most messages do.
+    fn has_to_fill(&mut self) -> bool {
+        self.around.outbox.line.was_rung()
+            || self.due
+            || self.ending.is_some()
+            || !self.sending.is_idle()
+            || self.handler.deadline().is_some_and(|at| at <= self.now)
+    }
+
+    fn fill_now(&mut self) -> Filled {
+        let Link { conn, tx, identity, .. } = &mut *self.link;
+        let env = Env { now: self.now, identity: &**identity };
         let outbox = &*self.around.outbox;
         if self.ending.is_none() {
             let asked = outbox.lock().ending;
@@ -369,61 +406,5 @@ impl<H: Handler> Life<'_, H> {
             }
         }
         Filled::All
-    }
-
-    /// Waits for whatever comes first.
-    async fn wait(&mut self) -> Result<(), End> {
-        let Link { socket, conn, clock, .. } = &*self.link;
-        let stuck = self.stuck_since;
-        let deadline = conn.deadline().into_iter().chain(self.handler.deadline()).min();
-        let mut until = deadline.map_or_else(far_away, |at| clock.at(at));
-        if let Some(since) = stuck {
-            until = until.min(since + self.around.stall);
-        }
-        if let Some((_, linger)) = self.ending {
-            until = until.min(linger);
-        }
-        let too_slow_at = match (self.ending, self.around.outbox.patience()) {
-            (None, Some(patience)) => {
-                self.sending.messages.holds_up_since().map(|since| since + patience)
-            }
-            _ => None,
-        };
-        if let Some(at) = too_slow_at {
-            until = until.min(at);
-        }
-        let blocked = &mut self.blocked;
-        let mut unblocked = false;
-        tokio::select! {
-            ready = socket.readable(), if self.reading && blocked.is_none() => ready.map_err(End::Io)?,
-            ready = socket.writable(), if stuck.is_some() => ready.map_err(End::Io)?,
-            () = self.around.outbox.line.woken() => {}
-            () = wait_for(blocked) => unblocked = true,
-            () = tokio::time::sleep_until(until) => {}
-        }
-        if unblocked {
-            (self.blocked, self.leftover) = (None, true);
-            return Ok(());
-        }
-        let now = Instant::now();
-        if stuck.is_some_and(|since| now >= since + self.around.stall) {
-            return Err(End::Stalled);
-        }
-        if too_slow_at.is_some_and(|at| now >= at) {
-            tracing::debug!("a receiver grants too little credit and is disconnected");
-            self.around.outbox.end(CloseReason::TooSlow, false);
-        }
-        if self.ending.is_some_and(|(_, linger)| now >= linger) {
-            return Err(self.over());
-        }
-        Ok(())
-    }
-}
-
-/// Waits for what blocks, or for ever.
-async fn wait_for(blocked: &mut Option<Wait>) {
-    match blocked {
-        Some(wait) => wait.await,
-        None => std::future::pending().await,
     }
 }

@@ -61,6 +61,11 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
+    /// Nothing was begun that is not over.
+    pub(super) fn is_idle(&self) -> bool {
+        self.control.is_none() && self.messages.is_idle()
+    }
+
     /// Moves as much as there is room for into `tx`.
     pub(super) fn fill(
         &mut self,

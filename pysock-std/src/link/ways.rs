@@ -8,10 +8,24 @@ use pysock_proto::{
 };
 
 use super::C;
+use crate::payload::Packed;
 
 /// The way out.
 pub(crate) trait Out {
     fn send(&mut self, envelope: &Envelope, bytes: &[u8]) -> Result<(), SendError>;
+    /// Several, one after the other. Says how many went, and why not all.
+    fn send_block(
+        &mut self,
+        envelope: &Envelope,
+        packed: &Packed,
+    ) -> (usize, Result<(), SendError>) {
+        for (sent, bytes) in packed.block().iter().enumerate() {
+            if let Err(error) = self.send(envelope, bytes) {
+                return (sent, Err(error));
+            }
+        }
+        (packed.count(), Ok(()))
+    }
     fn send_failed(&mut self, envelope: &Envelope, why: Failure) -> Result<(), SendError>;
     fn begin(&mut self, envelope: &Envelope, length: Option<u64>) -> Result<StreamId, SendError>;
     fn chunk(&mut self, stream: StreamId, bytes: &[u8]) -> Result<usize, SendError>;
@@ -42,6 +56,14 @@ pub(super) struct Direct<'a> {
 impl Out for Direct<'_> {
     fn send(&mut self, envelope: &Envelope, bytes: &[u8]) -> Result<(), SendError> {
         self.conn.send(&mut self.tx.lend(), envelope, bytes)
+    }
+
+    fn send_block(
+        &mut self,
+        envelope: &Envelope,
+        packed: &Packed,
+    ) -> (usize, Result<(), SendError>) {
+        self.conn.send_block(&mut self.tx.lend(), envelope, packed.block())
     }
 
     fn send_failed(&mut self, envelope: &Envelope, why: Failure) -> Result<(), SendError> {

@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use item::{Body, Item, Outgoing, Report, record_cost};
+pub(crate) use item::{Author, Body, Item, Outgoing, Report, record_cost};
 
 use crate::{
     config::{Queue, WhenFull},
@@ -62,7 +62,7 @@ pub(crate) struct Outbox {
     room: Notify,
     limits: Queue,
     dropped: AtomicU64,
-    epoch: AtomicU64,
+    epoch: AtomicU32,
     /// Counts whatever leaves, also parts of what is large: whoever waits for room sees whether it is worth it.
     progress: AtomicU64,
 }
@@ -73,10 +73,27 @@ pub(crate) struct Gone;
 
 impl Inner {
     fn push(&mut self, item: Item) {
-        self.bytes = self.bytes.saturating_add(item.cost());
         match item {
-            Item::Message(message) => self.queue.push_back(message),
-            Item::Record(record) => self.records.push_back(record),
+            Item::Message(message) => {
+                let mut cost = message.cost();
+                let alone = match self.queue.back_mut() {
+                    Some(last) => {
+                        let before = last.cost();
+                        let alone = last.join(message).err();
+                        if alone.is_none() {
+                            cost = last.cost().saturating_sub(before);
+                        }
+                        alone
+                    }
+                    None => Some(message),
+                };
+                self.queue.extend(alone);
+                self.bytes = self.bytes.saturating_add(cost);
+            }
+            Item::Record(record) => {
+                self.bytes = self.bytes.saturating_add(record_cost(&record));
+                self.records.push_back(record);
+            }
         }
     }
 
@@ -100,9 +117,10 @@ impl Inner {
         Some(oldest)
     }
 
-    /// Takes the next message out; [`Outbox::settle`] gives its room back.
-    pub(crate) fn pop(&mut self) -> Option<Outgoing> {
-        self.queue.pop_front()
+    /// Takes the next messages out, so many at most; [`Outbox::settle`] gives their room back.
+    pub(crate) fn pop(&mut self, most: usize) -> impl Iterator<Item = Outgoing> {
+        let n = self.queue.len().min(most);
+        self.queue.drain(..n)
     }
 }
 
@@ -119,7 +137,7 @@ impl Outbox {
             room: Notify::new(),
             limits,
             dropped: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
+            epoch: AtomicU32::new(0),
             progress: AtomicU64::new(0),
         }
     }
@@ -149,7 +167,7 @@ impl Outbox {
         self.progress.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Acquire)
     }
 
@@ -201,6 +219,12 @@ impl Outbox {
         self.lock().ending
     }
 
+    /// An item that was popped takes so much more room now.
+    pub(crate) fn charge(&self, more: usize) {
+        let mut inner = self.lock();
+        inner.bytes = inner.bytes.saturating_add(more);
+    }
+
     /// An item that was popped is sent, or given up.
     pub(crate) fn settle(&self, cost: usize) {
         self.progressed();
@@ -234,8 +258,8 @@ impl Outbox {
             let Some(oldest) = inner.evict(&item) else {
                 // What has the room is being sent already: the new one is the one to go.
                 drop(inner);
-                self.dropped.fetch_add(evicted.len() as u64 + 1, Ordering::Relaxed);
                 evicted.push(item);
+                self.dropped.fetch_add(count(&evicted), Ordering::Relaxed);
                 for item in evicted {
                     item.fail(Failure::Busy);
                 }
@@ -245,7 +269,7 @@ impl Outbox {
         }
         inner.push(item);
         drop(inner);
-        self.dropped.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        self.dropped.fetch_add(count(&evicted), Ordering::Relaxed);
         for oldest in evicted {
             oldest.fail(Failure::Busy);
         }
@@ -275,7 +299,12 @@ impl Outbox {
 
     /// Queues, waiting for room as the policy says.
     pub(crate) async fn push(&self, item: impl Into<Item>) -> Result<(), Gone> {
-        let mut item = Some(item.into());
+        // Nearly always there is room, and to look out for more costs as much as everything else here.
+        let mut item = match self.try_push(item) {
+            Ok(()) => return Ok(()),
+            Err(None) => return Err(Gone),
+            Err(back) => back,
+        };
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
@@ -379,15 +408,21 @@ impl Outbox {
     }
 }
 
+/// How many messages and records these are.
+fn count(items: &[Item]) -> u64 {
+    items.iter().map(Item::count).sum::<usize>() as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::{item::OVERHEAD, *};
     use crate::relay::tests::sealed;
     use pysock_proto::{ChannelId, Party, Unit};
 
-    fn message(len: usize) -> Outgoing {
+    /// A message on a channel of its own: it joins no other.
+    fn message(channel: u16, len: usize) -> Outgoing {
         let party = Party::Server;
-        let envelope = Envelope { channel: ChannelId(0), party, kind: Kind::Message };
+        let envelope = Envelope { channel: ChannelId(channel), party, kind: Kind::Message };
         let (body, report) = (Body::Whole(vec![0; len].into()), Report::Nobody);
         Outgoing { envelope, from: None, body, epoch: 0, report }
     }
@@ -404,8 +439,8 @@ mod tests {
             let inner = outbox.lock();
             (inner.queue.len(), inner.records.len())
         };
-        for _ in 0..4 {
-            assert!(outbox.try_push(message(1_000)).is_ok());
+        for channel in 0..4 {
+            assert!(outbox.try_push(message(channel, 1_000)).is_ok());
             assert!(outbox.try_push(record(1_000)).is_ok());
         }
         assert_eq!(lengths(&outbox), (4, 4));

@@ -6,19 +6,19 @@ use pysock_proto::ChannelName;
 
 use super::hub::Hub;
 use crate::{
-    Data, Error, Message, PrefixMessage, Target,
-    listen::{Prefixes, Queue},
+    Data, Error, Message, Messages, PrefixMessage, Target,
+    listen::{Prefixes, Whole},
 };
 
 /// A channel of a server, with its listener.
 pub struct Channel {
     name: ChannelName,
     hub: Arc<Hub>,
-    queue: Queue,
+    queue: Whole,
 }
 
 impl Channel {
-    pub(super) fn new(name: ChannelName, hub: Arc<Hub>, queue: Queue) -> Self {
+    pub(super) fn new(name: ChannelName, hub: Arc<Hub>, queue: Whole) -> Self {
         Channel { name, hub, queue }
     }
 
@@ -30,6 +30,12 @@ impl Channel {
     /// The next message that a client sends to the server. `None`: the server is gone.
     pub async fn listen(&mut self) -> Option<Message> {
         self.queue.next().await
+    }
+
+    /// The next messages of one sender, as they came together: much cheaper than [`listen`](Self::listen) where small
+    /// ones arrive in great numbers.
+    pub async fn listen_many(&mut self) -> Option<Messages> {
+        self.queue.next_many().await
     }
 
     /// Calls `function` with every message, as long as the server is there.
@@ -49,6 +55,29 @@ impl Channel {
         data: impl Into<Data>,
     ) -> Result<(), Error> {
         self.hub.send(&self.name, &client.into(), data.into()).await
+    }
+
+    /// As [`send`](Self::send) for each of `messages`, in order, and much cheaper where they are small and many.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send). Those before may have been sent.
+    pub async fn send_many(
+        &self,
+        client: impl Into<Target>,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<(), Error> {
+        self.hub.send_many(&self.name, &client.into(), messages).await
+    }
+
+    /// As [`publish`](Self::publish) for each of `messages`, in order, and much cheaper where they are small and many.
+    ///
+    /// # Errors
+    /// None while the server is there.
+    pub async fn publish_many(
+        &self,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<usize, Error> {
+        self.hub.publish_many(&self.name, messages).await
     }
 
     /// As [`Server::publish`](super::Server::publish) on this channel.

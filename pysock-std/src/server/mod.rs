@@ -5,6 +5,7 @@ mod channel;
 mod doorman;
 mod hub;
 mod relay;
+mod send;
 mod session;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use pysock_proto::{ChannelName, Envelope, Failure, Identity, Kind, Name, Party, PublicKey};
+use pysock_proto::{ChannelName, Identity, Name, PublicKey};
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     sync::watch,
@@ -26,14 +27,7 @@ use doorman::Doorman;
 use hub::{Hub, Session};
 
 use crate::{
-    Data, Error, Message, StreamWriter, Target,
-    config::ServerConfig,
-    link::Verdict,
-    listen,
-    outbox::{Body, Outgoing, Report},
-    state::StateFile,
-    transfer,
-    wait::await_reply,
+    Data, Error, Message, StreamWriter, Target, config::ServerConfig, listen, state::StateFile,
 };
 
 /// How long a program waits for the reply to a request unless it says otherwise.
@@ -381,90 +375,4 @@ fn turn_away(socket: &TcpStream, address: SocketAddr) {
 
 fn channel_name(name: &str) -> Result<ChannelName, Error> {
     ChannelName::new(name).map_err(|source| Error::Name { name: name.into(), source })
-}
-
-/// What a program sends.
-impl Hub {
-    fn outgoing(envelope: Envelope, body: Body) -> Outgoing {
-        let report = Report::Program(
-            Arc::new(
-                |envelope, why| tracing::info!(?envelope, %why, "a message did not get through"),
-            ),
-            envelope,
-        );
-        Outgoing { envelope, from: None, body, epoch: 0, report }
-    }
-
-    /// One client on a channel, and how it is reached.
-    fn one(
-        &self,
-        channel: &ChannelName,
-        target: &Target,
-        kind: Kind,
-    ) -> Result<(Arc<Session>, Envelope, u32), Error> {
-        let peer = self.resolve(target)?;
-        let failed = |failure| Error::Failed { to: target.to_string(), failure };
-        let routed = self.route_from_program(channel, Party::Peer(peer), kind).map_err(failed)?;
-        let (number, mut sessions) = routed;
-        let (session, local) = sessions.pop().ok_or_else(|| failed(Failure::NoPeer))?;
-        // To the client, the other end is the server.
-        Ok((session, Envelope { channel: local, party: Party::Server, kind }, number.0))
-    }
-
-    pub(crate) async fn send(
-        &self,
-        channel: &ChannelName,
-        target: &Target,
-        data: Data,
-    ) -> Result<(), Error> {
-        let (session, envelope, _) = self.one(channel, target, Kind::Message)?;
-        let item = Self::outgoing(envelope, Body::Whole(data.0));
-        let failure = Failure::NoPeer;
-        let gone = |_| Error::Failed { to: target.to_string(), failure };
-        session.outbox.push(item).await.map_err(gone)
-    }
-
-    pub(crate) async fn publish(&self, channel: &ChannelName, data: Data) -> Result<usize, Error> {
-        let routed = self.route_from_program(channel, Party::Everyone, Kind::Message);
-        let (_, sessions) = routed.map_err(|_| Error::NoChannel(channel.as_str().into()))?;
-        let count = sessions.len();
-        let items = sessions.into_iter().map(|(session, local)| {
-            let envelope = Envelope { channel: local, party: Party::Server, kind: Kind::Message };
-            let item = Self::outgoing(envelope, Body::Whole(data.0.clone()));
-            (session.outbox.clone(), item)
-        });
-        if let Verdict::Wait(full) = session::spread(items) {
-            full.await;
-        }
-        Ok(count)
-    }
-
-    pub(crate) async fn stream(
-        &self,
-        channel: &ChannelName,
-        target: &Target,
-        length: Option<u64>,
-    ) -> Result<StreamWriter, Error> {
-        let (session, envelope, _) = self.one(channel, target, Kind::Message)?;
-        let (writer, parts) =
-            transfer::writer(length, target.to_string(), session.outbox.line.clone());
-        let item = Self::outgoing(envelope, Body::Parts(parts));
-        session.outbox.push(item).await.map_err(|_| Error::Disconnected)?;
-        Ok(writer)
-    }
-
-    pub(crate) async fn request(
-        &self,
-        timeout: Duration,
-        channel: &ChannelName,
-        target: &Target,
-        data: Data,
-    ) -> Result<Message, Error> {
-        let (session, envelope, number) = self.one(channel, target, Kind::Message)?;
-        let responder = Party::Peer(session.peer.id);
-        let waiting = self.requests.ask(responder, number);
-        let envelope = Envelope { kind: Kind::Request(waiting.id()), ..envelope };
-        let item = Self::outgoing(envelope, Body::Whole(data.0));
-        await_reply(session.outbox.push(item), waiting, timeout, target).await
-    }
 }

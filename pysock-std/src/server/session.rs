@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use pysock_proto::{
-    Admission, CloseReason, Connection, Env, Envelope, Event, Failure, Kind, Party, PeerId,
-    Refusal, ServerSetup, Unit,
+    Admission, ChannelName, CloseReason, Connection, Env, Envelope, Event, Failure, Kind, Party,
+    PeerId, Refusal, ServerSetup, Unit,
     registry::{Claim, Slot},
 };
 use tokio::net::TcpStream;
@@ -22,49 +22,70 @@ use crate::{
     Error, Message, Sender,
     line::Control,
     link::{self, Destination, End, Handler, Link, Surroundings, Verdict},
-    message::Source,
+    message::{Path, Source},
     outbox::{Body, Item, Outbox, Outgoing, Report},
+    payload::Payload,
     reply::{Asked, Replier},
     transfer::{self, Origin},
 };
 
 /// Serves one connection until it is over.
 pub(super) async fn serve(hub: Arc<Hub>, socket: TcpStream, address: SocketAddr, pass: Pass) {
-    let limits = link::limits(hub.config.record_limit, hub.config.idle_timeout);
+    // In memory of its own, which a connection gives back before the long time that it rests.
+    let welcomed = Box::pin(welcome(&hub, socket, address, pass)).await;
+    let Some((mut link, session)) = welcomed else { return };
+    let around = Surroundings {
+        outbox: session.outbox.clone(),
+        budget: hub.budget.clone(),
+        counters: hub.counters.clone(),
+        stall: std::time::Duration::from_secs(hub.config.idle_timeout.into()),
+        low_latency: hub.config.low_latency,
+    };
+    // Whatever ends this task, the client is gone then.
+    let leaving = Leaving { hub: &hub, session: &session };
+    let end = link.live(&mut Serving { hub: &hub, session: &session }, &around).await;
+    drop(leaving);
+    said_goodbye(&session, &end);
+}
+
+fn said_goodbye(session: &Session, end: &End) {
+    let (client, address) = (&session.peer.name, session.address);
+    tracing::info!(%client, %address, end = %Why(end), "disconnected");
+}
+
+/// Everything before the client is in: handshake and admission.
+async fn welcome(
+    hub: &Arc<Hub>,
+    socket: TcpStream,
+    address: SocketAddr,
+    pass: Pass,
+) -> Option<(Box<Link>, Arc<Session>)> {
+    let config = &hub.config;
+    let limits = link::limits(config.record_limit, config.max_message, config.idle_timeout);
     let by = hub.clock.now().after_millis(hub.config.handshake_timeout.as_millis() as u64);
     let setup = ServerSetup { limits, psk_required: hub.config.psk.is_some() };
     let ephemeral = match link::ephemeral() {
         Ok(ephemeral) => ephemeral,
         Err(error) => {
             tracing::error!(%error, "a connection was turned away");
-            return;
+            return None;
         }
     };
     let conn = Connection::server(&setup, ephemeral, by);
-    let mut link = Link::new(socket, conn, hub.identity.clone(), hub.clock);
-    let admission = match handshake(&hub, &mut link).await {
+    let mut link = Box::new(Link::new(socket, conn, hub.identity.clone(), hub.clock));
+    let admission = match handshake(hub, &mut link).await {
         Ok(admission) => admission,
         Err(error) => {
             tracing::debug!(%address, %error, "no handshake");
             link.farewell();
-            return;
+            return None;
         }
     };
-    let session = admit(&hub, &mut link, admission, address).await;
+    let session = admit(hub, &mut link, admission, address).await;
     drop(pass);
-    let Some(session) = session else { return };
+    let session = session?;
     tracing::info!(client = %session.peer.name, key = %session.peer.key, %address, "connected");
-    let around = Surroundings {
-        outbox: session.outbox.clone(),
-        budget: hub.budget.clone(),
-        counters: hub.counters.clone(),
-        stall: std::time::Duration::from_secs(hub.config.idle_timeout.into()),
-    };
-    // Whatever ends this task, the client is gone then.
-    let leaving = Leaving { hub: &hub, session: &session };
-    let end = link.live(&mut Serving { hub: &hub, session: &session }, &around).await;
-    drop(leaving);
-    tracing::info!(client = %session.peer.name, %address, end = %Why(&end), "disconnected");
+    Some((link, session))
 }
 
 struct Leaving<'a> {
@@ -213,8 +234,10 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    fn sender(&self) -> Sender {
-        Sender(Source::Peer(self.session.peer.clone()))
+    /// The way of what this client sends to the server's own listener on a channel.
+    fn path(&self, channel: ChannelName) -> Arc<Path> {
+        let sender = Sender(Source::Peer(self.session.peer.clone()));
+        Arc::new(Path { sender, channel })
     }
 
     /// A message of this client for another one, as the other one gets it: the source is what this server knows.
@@ -274,17 +297,12 @@ pub(super) fn spread<T: Into<Item>>(items: impl IntoIterator<Item = (Arc<Outbox>
 }
 
 impl Handler for Serving<'_> {
-    fn message(&mut self, envelope: Envelope, bytes: Bytes) -> Verdict {
+    fn message(&mut self, envelope: Envelope, payload: Payload) -> Verdict {
         match self.hub.route(self.session, &envelope) {
             Ok(Way::Listener(channel, name, sink)) => {
-                let message = Message {
-                    sender: self.sender(),
-                    channel: name,
-                    data: bytes,
-                    replier: Replier::to(&self.session.outbox, &envelope),
-                    share: None,
-                };
-                if let Kind::Reply(id) = envelope.kind {
+                let path = self.path(name);
+                if let (Kind::Reply(id), Payload::One(bytes)) = (envelope.kind, &payload) {
+                    let message = Message::new(path, bytes.clone(), None);
                     let responder = Party::Peer(self.session.peer.id);
                     let asked = Asked { responder, channel: channel.0, id };
                     if !self.hub.requests.settle(asked, Ok(message)) {
@@ -292,10 +310,10 @@ impl Handler for Serving<'_> {
                     }
                     return Verdict::Go;
                 }
-                sink.deliver(message)
+                sink.deliver(path, payload, Replier::to(&self.session.outbox, &envelope))
             }
             Ok(Way::Clients(to)) => spread(to.into_iter().map(|(session, local)| {
-                let item = self.relayed(&envelope, (&session, local), Body::Whole(bytes.clone()));
+                let item = self.relayed(&envelope, (&session, local), payload.clone().into());
                 (session.outbox.clone(), item)
             })),
             Err(why) => {
@@ -314,7 +332,7 @@ impl Handler for Serving<'_> {
         let limit = self.hub.config.max_message;
         match self.hub.route(self.session, &envelope) {
             Ok(Way::Listener(_, name, sink)) if envelope.kind == Kind::Message => {
-                sink.begin(self.sender(), &name, length, origin, limit)
+                sink.begin(self.path(name), length, origin, limit)
             }
             // Requests and replies are delivered whole.
             Ok(Way::Listener(..)) => (Destination::Collect { limit }, Verdict::Go),

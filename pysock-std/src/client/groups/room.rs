@@ -25,7 +25,7 @@ use crate::{
     grow::Grow,
     link::Verdict,
     listen::{self, GroupQueue, Sink},
-    message::Source,
+    message::{Path, Source},
 };
 
 /// What the protocol knows of a group.
@@ -170,7 +170,7 @@ impl Room {
         let name = state.group.get(&peer.key).map_or(peer.name, |member| *member.name());
         let sender = Sender(Source::Proven(Arc::new(PeerInfo { name, ..*peer })));
         let data = bytes.slice_ref(payload);
-        let message = Message { sender, channel, data, replier: None, share: None };
+        let message = Message::new(Arc::new(Path { sender, channel }), data, None);
         if old_view {
             self.bell.notify_one();
         }

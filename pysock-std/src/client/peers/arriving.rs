@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pysock_proto::{
     ChannelId, Envelope, Failure, Kind, Party, PeerInfo, StreamId, group::HEADER, peer::channel,
 };
@@ -12,7 +11,8 @@ use crate::{
     Message, Sender,
     config::Trust,
     link::{Destination, Verdict},
-    message::Source,
+    message::{Path, Source},
+    payload::Payload,
     reply::{Asked, Replier},
 };
 
@@ -22,7 +22,7 @@ impl PeerTask {
         peer: &PeerInfo,
         about: u16,
         kind: Kind,
-        bytes: Bytes,
+        payload: Payload,
     ) -> Verdict {
         let Some(lane) = self.lanes.get(&peer.key) else { return Verdict::Go };
         let envelope = envelope(about, kind);
@@ -30,13 +30,18 @@ impl PeerTask {
         let replier = Replier::to(&lane.entry.outbox, &envelope);
         match (about, kind, replier) {
             (channel::GROUP, Kind::Message, _) => {
-                // Programs do not see by which channel it came.
-                self.shared.groups.message(peer, self.shared.book.direct, &bytes)
+                let mut verdict = Verdict::Go;
+                for bytes in payload.into_messages() {
+                    // Programs do not see by which channel it came. Whoever waits for the last one waits for all.
+                    verdict = self.shared.groups.message(peer, self.shared.book.direct, &bytes);
+                }
+                verdict
             }
-            (channel::GROUP_CONTROL, Kind::Request(_), Some(replier)) => {
-                self.shared.group_control(peer, bytes, replier)
-            }
-            (_, _, replier) => self.direct(peer, about, kind, bytes, replier),
+            (channel::GROUP_CONTROL, Kind::Request(_), Some(replier)) => match payload {
+                Payload::One(bytes) => self.shared.group_control(peer, bytes, replier),
+                Payload::Many(_) => Verdict::Go,
+            },
+            (_, _, replier) => self.direct(peer, about, kind, payload, replier),
         }
     }
 
@@ -46,13 +51,14 @@ impl PeerTask {
         peer: &PeerInfo,
         about: u16,
         kind: Kind,
-        data: Bytes,
+        payload: Payload,
         replier: Option<Replier>,
     ) -> Verdict {
         let Some(lane) = self.lanes.get(&peer.key) else { return Verdict::Go };
         let channel = self.shared.book.direct;
-        let message = Message { sender: sender(peer), channel, data, replier, share: None };
-        if let Kind::Reply(id) = kind {
+        let path = Arc::new(Path { sender: sender(peer), channel });
+        if let (Kind::Reply(id), Payload::One(bytes)) = (kind, &payload) {
+            let message = Message::new(path, bytes.clone(), None);
             let asked = Asked { responder: Party::Server, channel: about.into(), id };
             if !lane.entry.requests.settle(asked, Ok(message)) {
                 tracing::debug!(peer = %peer.name, "a reply to no request");
@@ -61,7 +67,7 @@ impl PeerTask {
         }
         match self.shared.book.sink() {
             Some(sink) if about == channel::DIRECT && self.may_talk(&lane.entry) => {
-                sink.deliver(message)
+                sink.deliver(path, payload, replier)
             }
             _ => {
                 tracing::debug!(peer = %peer.name, about, "nobody listens");
@@ -113,7 +119,8 @@ impl PeerTask {
         let (to, verdict) = match (envelope.kind, self.shared.book.sink()) {
             _ if nobody => (Destination::Refuse(Failure::NoResponder), Verdict::Go),
             (Kind::Message, Some(sink)) if direct => {
-                sink.begin(sender(peer), &self.shared.book.direct, length, origin, limit)
+                let path = Path { sender: sender(peer), channel: self.shared.book.direct };
+                sink.begin(Arc::new(path), length, origin, limit)
             }
             (Kind::Message | Kind::Request(_), None) if direct => {
                 (Destination::Refuse(Failure::NoResponder), Verdict::Go)

@@ -30,6 +30,7 @@ use crate::{
     Data, Error, Message, StreamWriter, Target, listen,
     message::Address,
     outbox::{Body, Outgoing, Report},
+    payload,
     server::REPLY_WITHIN,
     transfer,
     wait::await_reply,
@@ -72,6 +73,23 @@ impl Client {
         self.shared
             .push_to(&entry, channel::DIRECT, Kind::Message, Body::Whole(data.into().0))
             .await
+    }
+
+    /// As [`send_to_client`](Self::send_to_client) for each of `messages`, in order, and much cheaper where they are small
+    /// and many.
+    ///
+    /// # Errors
+    /// As [`send_to_client`](Self::send_to_client). Those before may have been sent.
+    pub async fn send_many_to_client(
+        &self,
+        client: impl Into<Target>,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Result<(), Error> {
+        let entry = self.shared.session(&client.into()).await?;
+        for payload in payload::pack(arriving::envelope(channel::DIRECT, Kind::Message), messages) {
+            self.shared.push_to(&entry, channel::DIRECT, Kind::Message, payload.into()).await?;
+        }
+        Ok(())
     }
 
     /// Asks another client, end to end, and waits for its reply, 10 seconds at most.
@@ -312,7 +330,7 @@ impl Shared {
         };
         let envelope =
             Envelope { channel: pysock_proto::ChannelId(channel), party: Party::Server, kind };
-        let report = Report::Program(Arc::new(tell), envelope);
+        let report = Report::Session(Arc::new(tell), envelope);
         Outgoing { envelope, from: None, body, epoch: entry.outbox.epoch(), report }
     }
 

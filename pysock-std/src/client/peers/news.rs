@@ -3,7 +3,7 @@
 use pysock_proto::{CloseReason, PeerInfo};
 
 use crate::{
-    Message, PrefixMessage, Sender,
+    Message, Messages, PrefixMessage, Sender,
     listen::{Prefixes, Reports},
 };
 
@@ -71,6 +71,17 @@ impl PeerListener {
             match self.next().await? {
                 PeerNews::Message(message) => return Some(message),
                 news => tracing::debug!(?news, "news of a peer"),
+            }
+        }
+    }
+
+    /// The next messages of one client, as they came together: much cheaper than [`listen`](Self::listen) where small
+    /// ones arrive in great numbers. News of other kinds are skipped. `None`: the client is over.
+    pub async fn listen_many(&mut self) -> Option<Messages> {
+        loop {
+            match self.queue.next_many().await? {
+                Ok(messages) => return Some(messages),
+                Err(news) => tracing::debug!(?news, "news of a peer"),
             }
         }
     }

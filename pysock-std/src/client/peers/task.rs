@@ -21,6 +21,7 @@ use crate::{
     grow::Grow,
     link::{self, C, Filled, Messages, Receiving, Verdict, Wait},
     outbox::{Body, Outgoing},
+    payload::{Payload, gather},
     reply::Asked,
 };
 
@@ -77,7 +78,20 @@ impl PeerTask {
         let mut waits: Vec<Wait> = Vec::new();
         let mut incoming = self.core.receive(&peer, unit, bytes, env);
         while let Some(event) = self.core.next(&mut incoming) {
-            if let Verdict::Wait(wait) = self.act(&peer, event, env) {
+            let verdict = match event {
+                PeerEvent::Message { channel, kind, bytes } => {
+                    let payload = match kind {
+                        Kind::Message => {
+                            let more = self.core.next_block(&mut incoming, channel);
+                            gather(&envelope(channel, kind), bytes, more)
+                        }
+                        _ => Payload::One(Bytes::copy_from_slice(bytes)),
+                    };
+                    self.message(&peer, channel, kind, payload)
+                }
+                event => self.act(&peer, event, env),
+            };
+            if let Verdict::Wait(wait) = verdict {
                 waits.push(wait);
             }
         }
@@ -286,9 +300,6 @@ impl PeerTask {
             PeerEvent::OtherKey(proven) => {
                 self.fails(&peer.key, Why::Swapped { named: peer.key, proven });
             }
-            PeerEvent::Message { channel, kind, bytes } => {
-                return self.message(peer, channel, kind, Bytes::copy_from_slice(bytes));
-            }
             PeerEvent::Refused { channel, kind: Kind::Request(id), failure } => {
                 if let Some(lane) = self.lanes.get(&peer.key) {
                     let asked = Asked { responder: Party::Server, channel: channel.into(), id };
@@ -309,7 +320,8 @@ impl PeerTask {
             PeerEvent::End(stream) => {
                 let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
                 if let Some((envelope, bytes)) = lane.receiving.end(stream) {
-                    return self.message(peer, envelope.channel.0, envelope.kind, bytes);
+                    let payload = Payload::One(bytes);
+                    return self.message(peer, envelope.channel.0, envelope.kind, payload);
                 }
             }
             PeerEvent::Aborted { stream, failure } => {
