@@ -11,6 +11,8 @@ pub(crate) enum Peer {
     PysockChacha,
     /// The same on tokio's default runtime.
     PysockThreads,
+    /// The same, the server's connections shared out over two threads.
+    PysockShards,
     /// pysock's layer between clients, for the relay.
     PysockEndToEnd,
     /// tokio without encryption.
@@ -43,6 +45,7 @@ impl Peer {
             Peer::Pysock => "pysock",
             Peer::PysockChacha => "pysock ChaCha",
             Peer::PysockThreads => "pysock, multi-thread",
+            Peer::PysockShards => "pysock, sharded",
             Peer::PysockEndToEnd => "pysock, end to end",
             Peer::Plain => "plain expert",
             Peer::TlsAes => "expert TLS AES",
@@ -58,7 +61,11 @@ impl Peer {
     pub(crate) fn is_pysock(self) -> bool {
         matches!(
             self,
-            Peer::Pysock | Peer::PysockChacha | Peer::PysockThreads | Peer::PysockEndToEnd
+            Peer::Pysock
+                | Peer::PysockChacha
+                | Peer::PysockThreads
+                | Peer::PysockShards
+                | Peer::PysockEndToEnd
         )
     }
 

@@ -111,7 +111,7 @@ pub(crate) fn server(side: &Side) -> io::Result<()> {
     let runtime = runtime(side.peer)?;
     if side.peer.is_pysock() {
         let ready = |address: &str, key: &str| say(&format!("READY {address} {key}"));
-        return runtime.block_on(pysock::server(work, mode, ready));
+        return runtime.block_on(pysock::server(side.peer, work, mode, ready));
     }
     let files = Files(side.folder.clone());
     let ready = |address: &str| {

@@ -25,6 +25,9 @@ pub(crate) enum Work {
     Connect,
     /// Connections that do nothing.
     Idle { connections: usize },
+    /// Clients that each ask now and then, and how long they wait for the answer; perhaps beside one that sends as much as
+    /// it can.
+    Beside { flooded: bool },
     /// `BURST` messages on their way, all of one client, going round over that many clients.
     Clients { count: usize },
     /// The same, going round over so many channels of a few clients.
@@ -57,8 +60,10 @@ pub(crate) struct Row {
 pub(crate) enum Unit {
     PerSecond,
     Megabytes,
-    /// Memory for each connection, in KiB: less is better.
+    /// Memory for each connection, in KiB.
     Kibibytes,
+    /// How long all but one of a hundred waited at most.
+    Microseconds,
 }
 
 impl Unit {
@@ -67,7 +72,13 @@ impl Unit {
             Unit::PerSecond => "/s",
             Unit::Megabytes => "MB/s",
             Unit::Kibibytes => "KiB",
+            Unit::Microseconds => "µs",
         }
+    }
+
+    /// Not so much a second, but a size.
+    pub(crate) fn less_is_better(self) -> bool {
+        matches!(self, Unit::Kibibytes | Unit::Microseconds)
     }
 }
 
@@ -76,6 +87,7 @@ impl Work {
         match self {
             Work::Stream { size } if size >= 1024 => Unit::Megabytes,
             Work::Idle { .. } => Unit::Kibibytes,
+            Work::Beside { .. } => Unit::Microseconds,
             _ => Unit::PerSecond,
         }
     }
@@ -93,6 +105,8 @@ impl Work {
         match self {
             // Nobody else has channels of this kind.
             Work::Channels { .. } => peer == Peer::Pysock,
+            // A goal of pysock's own server.
+            Work::Beside { .. } => matches!(peer, Peer::Pysock | Peer::PysockShards),
             // Only pysock has a layer that the server cannot read.
             Work::FanOut { receivers, .. } => receivers == 1 || peer != Peer::PysockEndToEnd,
             _ => peer != Peer::PysockEndToEnd,
@@ -126,6 +140,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("fan-out-1k", "fan-out 1 → 100, 1 KiB", Work::FanOut { receivers: 100, size: 1024 }),
     row("relay-64", "relay client → client 64 B", Work::FanOut { receivers: 1, size: 64 }),
     row("relay-1k", "relay client → client 1 KiB", Work::FanOut { receivers: 1, size: 1024 }),
+    row("beside-none", "p99 of ten clients that ask now and then", Work::Beside { flooded: false }),
+    row("beside-flood", "the same beside a flooding client", Work::Beside { flooded: true }),
     row("connect", "new authenticated connections", Work::Connect),
     row("idle-1000", "server RSS per idle connection, of 1 000", Work::Idle { connections: 1000 }),
     Row {

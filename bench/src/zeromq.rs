@@ -145,7 +145,9 @@ pub(crate) fn client(job: &Job) -> io::Result<Outcome> {
             let open = async || dealers(&context, job, 1);
             runtime.block_on(job.idle(connections, open))
         }
-        Work::Channels { .. } => Err(io::Error::other("there are no channels")),
+        Work::Channels { .. } | Work::Beside { .. } => {
+            Err(io::Error::other("that is for pysock alone"))
+        }
     }
 }
 

@@ -34,6 +34,9 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The server cannot start the threads that its configuration asks for.
+    #[error("cannot start a thread for connections: {0}; `threads: 0` needs none")]
+    Threads(io::Error),
     /// Nothing answers at the server's address.
     #[error("cannot reach {address}: {source}; is the server running?")]
     Connect {

@@ -125,7 +125,8 @@ fn every_server_option_is_read() {
          allow:\n  kitchen: {peer}\nmax_clients: 5\nmax_unauthenticated: 6\n\
          max_unauthenticated_per_address: 7\nhandshake_timeout: 0.5\nidle_timeout: 9\n\
          record_limit: 256\nmax_message: 1000\nqueue: {{bytes: 2048, full: block, patience: 2.5}}\n\
-         max_names: 8\ndirectory: false\nstate: sub/s\nlow_latency: true\ndebug: true\n",
+         max_names: 8\ndirectory: false\nstate: sub/s\nthreads: 2\nlow_latency: true\n\
+         debug: true\n",
         psk.to_text().expose()
     ))
     .unwrap();
@@ -148,6 +149,7 @@ fn every_server_option_is_read() {
         Queue { bytes: 2048, full: WhenFull::Block, patience: Duration::from_millis(2500) };
     expected.max_names = 8;
     expected.directory = false;
+    expected.threads = 2;
     expected.low_latency = true;
     expected.state = Some(folder.join("sub/s"));
     expected.debug = true;

@@ -29,7 +29,9 @@ pub(crate) async fn run(peer: Peer, files: &Files, job: &Job) -> io::Result<Outc
         Work::Idle { connections } => {
             job.idle(connections, || open(&kind, &job.address, role::COUNT)).await
         }
-        Work::Channels { .. } => Err(io::Error::other("there are no channels")),
+        Work::Channels { .. } | Work::Beside { .. } => {
+            Err(io::Error::other("that is for pysock alone"))
+        }
     }
 }
 

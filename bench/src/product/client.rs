@@ -59,7 +59,9 @@ pub(crate) async fn run(peer: Peer, files: &Files, job: &Job) -> io::Result<Outc
             };
             job.idle(connections, open).await
         }
-        Work::Channels { .. } => Err(io::Error::other("there are no channels")),
+        Work::Channels { .. } | Work::Beside { .. } => {
+            Err(io::Error::other("that is for pysock alone"))
+        }
     }
 }
 

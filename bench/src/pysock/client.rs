@@ -11,7 +11,7 @@ use pysock_std::{
 };
 use tokio::task::JoinSet;
 
-use super::{CHANNEL, client_mode, failed, numbered, suite};
+use super::{CHANNEL, beside, client_mode, failed, numbered, suite};
 use crate::{
     outcome::{Outcome, Stopwatch},
     peer::Peer,
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is to be done, and by which of the peers that are pysock.
 #[derive(Clone)]
-struct Job {
+pub(super) struct Job {
     of: roles::Job,
     peer: Peer,
 }
@@ -50,6 +50,7 @@ pub(crate) async fn run(peer: Peer, of: &roles::Job) -> io::Result<Outcome> {
             in_turns(job, clients).await
         }
         Work::Channels { count } => many_channels(job, count).await,
+        Work::Beside { flooded } => beside::run(job, flooded).await,
         Work::Stream { size } => stream(job, size).await,
         Work::FanOut { size, .. } if peer == Peer::PysockEndToEnd => end_to_end(job, size).await,
         Work::FanOut { receivers, size } => fan_out(job, receivers, size).await,
@@ -65,12 +66,12 @@ pub(crate) async fn run(peer: Peer, of: &roles::Job) -> io::Result<Outcome> {
     }
 }
 
-fn key() -> io::Result<SecretKey> {
+pub(super) fn key() -> io::Result<SecretKey> {
     new_secret_key().map_err(failed)
 }
 
 /// A client that knows its server's key, with the suite that its peer is measured with.
-async fn join(job: &Job, name: &str, key: SecretKey) -> io::Result<Client> {
+pub(super) async fn join(job: &Job, name: &str, key: SecretKey) -> io::Result<Client> {
     let mut config = ClientConfig::new(key);
     config.server_key = Some(job.key.parse().map_err(failed)?);
     let suite = suite(job.peer);
@@ -88,7 +89,7 @@ async fn join(job: &Job, name: &str, key: SecretKey) -> io::Result<Client> {
 }
 
 /// Clients with their channel.
-async fn join_all(job: &Job, count: usize) -> io::Result<Vec<(Client, Channel)>> {
+pub(super) async fn join_all(job: &Job, count: usize) -> io::Result<Vec<(Client, Channel)>> {
     let mut all = Vec::with_capacity(count);
     for number in 0..count {
         let client = join(job, &numbered("client", number), key()?).await?;
@@ -106,7 +107,7 @@ async fn sum(mut tasks: JoinSet<io::Result<u64>>) -> io::Result<u64> {
     Ok(count)
 }
 
-fn gone() -> io::Error {
+pub(super) fn gone() -> io::Error {
     io::Error::other("the client is over")
 }
 
@@ -179,7 +180,7 @@ async fn many_channels(job: &Job, count: usize) -> io::Result<Outcome> {
 }
 
 /// Calls `send` with messages until the time is over.
-async fn send_all(
+pub(super) async fn send_all(
     watch: &Stopwatch,
     size: usize,
     mut send: impl AsyncFnMut(&[Bytes]) -> Result<(), pysock_std::Error>,

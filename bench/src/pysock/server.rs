@@ -8,20 +8,24 @@ use pysock_std::{
     server::Channel,
 };
 
-use super::{CHANNEL, failed, numbered, server_mode};
-use crate::work::{CHANNELS_EACH, Mode, Work};
+use super::{CHANNEL, FLOOD, failed, numbered, server_mode};
+use crate::{
+    peer::Peer,
+    work::{CHANNELS_EACH, Mode, Work},
+};
 
 /// Clients of one benchmark, and some to spare for those that are on their way out.
 const CLIENTS: usize = 30_000;
 
 /// Serves until the process ends. `ready` is told the address and the server's key.
 pub(crate) async fn run(
+    peer: Peer,
     work: Work,
     mode: Mode,
     ready: impl FnOnce(&str, &str) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut config = ServerConfig::new(new_secret_key().map_err(failed)?);
-    server_mode(&mut config, mode);
+    server_mode(&mut config, peer, mode);
     config.names = NamePolicy::Open;
     config.max_clients = CLIENTS;
     // All clients come from one address.
@@ -35,6 +39,13 @@ pub(crate) async fn run(
         Work::Echo { .. } | Work::Clients { .. } => {
             let channel = server.create_channel(CHANNEL).map_err(failed)?;
             ready(&address, &key)?;
+            tokio::spawn(echo(channel)).await?
+        }
+        Work::Beside { .. } => {
+            let channel = server.create_channel(CHANNEL).map_err(failed)?;
+            let flood = server.create_channel(FLOOD).map_err(failed)?;
+            ready(&address, &key)?;
+            tokio::spawn(count(flood));
             tokio::spawn(echo(channel)).await?
         }
         Work::Channels { count } => {

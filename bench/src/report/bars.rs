@@ -14,6 +14,8 @@ enum Goal {
     Most(f64),
     /// The server's processor time while nothing happens, in percent of a core.
     Quiet(f64),
+    /// At most so many times what another row takes.
+    Within(f64, &'static str),
     /// The server's processor time for a message at most so many times that of another row.
     Flat(f64, &'static str),
 }
@@ -33,7 +35,7 @@ pub(super) struct Verdict {
     pub(super) met: bool,
 }
 
-use Goal::{Flat, Most, Quiet, Times};
+use Goal::{Flat, Most, Quiet, Times, Within};
 
 const LARGE: &[Goal] = &[
     Times(1.05, Peer::TlsAes),
@@ -106,6 +108,7 @@ const BARS: &[Bar] = &[
         subject: Peer::PysockEndToEnd,
         goals: &[Times(2.5, Peer::Nats)],
     },
+    Bar { rows: &["beside-flood"], subject: Peer::Pysock, goals: &[Within(3.0, "beside-none")] },
     Bar { rows: &["connect"], subject: Peer::Pysock, goals: &[Times(1.7, Peer::TlsAes)] },
     Bar { rows: &["idle-1000"], subject: Peer::Pysock, goals: &[Quiet(SILENCE)] },
     Bar { rows: &["idle-10000"], subject: Peer::Pysock, goals: &[Most(2.0)] },
@@ -147,6 +150,14 @@ fn one(subject: Peer, goal: Goal, measured: &Measured, all: &[Measured]) -> Verd
         Most(most) => {
             let reached = median(subject).map(|own| (format!("{own:.2}"), own <= most));
             (format!("{} ≤ {most} {}", subject.title(), measured.row.work.unit().name()), reached)
+        }
+        Within(factor, base) => {
+            let of_base = all.iter().find(|measured| measured.row.id == base);
+            let base_figure = of_base
+                .and_then(|base| base.cell(subject)?.figures(base.row).map(|(median, ..)| median));
+            let ratio = median(subject).zip(base_figure).map(|(own, other)| own / other);
+            let reached = ratio.map(|ratio| (format!("{ratio:.2} ×"), ratio <= factor));
+            (format!("{} ≤ {factor} × `{base}`", subject.title()), reached)
         }
         Quiet(percent) => {
             let own = measured.cell(subject).and_then(Cell::load).map(|load| load * 100.0);

@@ -81,7 +81,7 @@ fn costs(out: &mut String, all: &[Measured], plan: &Plan) {
         &plan.peers,
     );
     for measured in all {
-        if measured.row.work.unit() == crate::work::Unit::Kibibytes {
+        if measured.row.work.unit().less_is_better() {
             continue;
         }
         let _ = write!(out, "| {} |", measured.row.title);

@@ -35,7 +35,7 @@ fn group(out: &mut String, measured: &Measured, top: usize) -> usize {
     let figure = |peer: Peer| measured.cell(peer)?.figures(row).map(|(median, ..)| (peer, median));
     let figures: Vec<_> = measured.cells.iter().filter_map(|cell| figure(cell.peer)).collect();
     let most = figures.iter().map(|(_, median)| *median).fold(f64::MIN_POSITIVE, f64::max);
-    let less = if row.work.unit() == Unit::Kibibytes { ", less is better" } else { "" };
+    let less = if row.work.unit().less_is_better() { ", less is better" } else { "" };
     let mut y = top + BAR;
     // Writing to a string cannot fail.
     let _ = writeln!(

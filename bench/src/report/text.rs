@@ -42,7 +42,7 @@ fn line(
     let Some((median, least, most)) = cell.figures(measured.row) else { return "-".into() };
     let ratio = |to: Option<f64>| to.map_or("-".to_owned(), |to| format!("{:.2}", median / to));
     let (server, client) = cell.cpu().unwrap_or_default();
-    if measured.row.work.unit() == Unit::Kibibytes {
+    if measured.row.work.unit().less_is_better() {
         return format!(
             "{:>9} ({} – {})  plain × {}, TLS × {}, server CPU {:.2} %",
             short(median),

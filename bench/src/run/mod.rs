@@ -82,7 +82,7 @@ impl Outcome {
         match row.work.unit() {
             Unit::PerSecond => self.count / self.seconds,
             Unit::Megabytes => self.count * bytes / self.seconds / 1e6,
-            Unit::Kibibytes => self.count,
+            Unit::Kibibytes | Unit::Microseconds => self.count,
         }
     }
 }

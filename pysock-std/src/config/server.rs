@@ -72,6 +72,9 @@ table! {
         /// The file in which the server remembers names; `None`: only as long as it runs.
         /// [`ServerConfig::load`] sets it to `server.state` beside `server.yaml`.
         state: Option<PathBuf> = None, Maybe(FilePath);
+        /// Over how many threads connections are shared out, each with a runtime of its own. 0: they run on the runtime that
+        /// called [`bind`](crate::server::ServerBuilder::bind), together with everything else there. Default 0.
+        threads: usize = 0, Whole { min: 0, max: 1024 };
         /// Whether connections stay awake for a tenth of a millisecond after each message, in case an answer or the next
         /// one follows at once: it saves the time to be woken, and costs processor time. Default false.
         low_latency: bool = false, Flag;

@@ -7,6 +7,7 @@ mod hub;
 mod relay;
 mod send;
 mod session;
+mod shards;
 
 use std::{
     io,
@@ -25,6 +26,7 @@ use tokio::{
 pub use channel::{Channel, PrefixChannel};
 use doorman::Doorman;
 use hub::{Hub, Session};
+use shards::Shards;
 
 use crate::{
     Data, Error, Message, StreamWriter, Target, config::ServerConfig, listen, state::StateFile,
@@ -273,7 +275,7 @@ impl ServerBuilder {
     /// Listens on `address`, such as `"localhost:1234"`; port 0 lets the system choose one.
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::State`] if what is remembered cannot be read, [`Error::Bind`].
+    /// [`Error::Config`], [`Error::State`] if what is remembered cannot be read, [`Error::Bind`], [`Error::Threads`].
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Server, Error> {
         self.config.check()?;
         let hub = self.hub().await?;
@@ -282,7 +284,8 @@ impl ServerBuilder {
             .local_addr()
             .map_err(|source| Error::Bind { address: "the chosen address".into(), source })?;
         tracing::info!(%address, key = %hub.identity.public(), "listening");
-        let door = tokio::spawn(open_door(hub.clone(), listener));
+        let shards = Shards::start(hub.config.threads).map_err(Error::Threads)?;
+        let door = tokio::spawn(open_door(hub.clone(), listener, shards));
         Ok(Server { hub, address, door })
     }
 
@@ -346,7 +349,7 @@ async fn listen_on(address: impl ToSocketAddrs) -> Result<TcpListener, Error> {
 }
 
 /// Lets connections in, as many as there is room for.
-async fn open_door(hub: Arc<Hub>, listener: TcpListener) {
+async fn open_door(hub: Arc<Hub>, listener: TcpListener, mut shards: Shards) {
     let config = &hub.config;
     let doorman = Doorman::new(config.max_unauthenticated, config.max_unauthenticated_per_address);
     let doorman = Arc::new(doorman);
@@ -354,7 +357,10 @@ async fn open_door(hub: Arc<Hub>, listener: TcpListener) {
         match listener.accept().await {
             Ok((socket, address)) => match doorman.enter(address.ip()) {
                 Some(pass) => {
-                    tokio::spawn(session::serve(hub.clone(), socket, address, pass));
+                    let hub = hub.clone();
+                    shards.run(socket, address, move |socket| {
+                        session::serve(hub, socket, address, pass)
+                    });
                 }
                 None => turn_away(&socket, address),
             },
