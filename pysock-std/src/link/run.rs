@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What a connection may read before others have their turn, in bytes.
-const BURST: usize = 256 * 1024;
+const BURST: usize = 64 * 1024;
 /// How long this side tries to send what is queued and its close, once it is ending.
 const LINGER: Duration = Duration::from_secs(5);
 
