@@ -39,8 +39,9 @@ use crate::Error;
 /// The primitives of the desktop.
 pub(crate) type C = crate::crypto::Native;
 
-/// Bytes of one large message that may be under way, as this side announces it.
-pub(crate) const WINDOW: u32 = 256 * 1024;
+/// Bytes of one large message that may be under way, as this side announces it: with half of it, a sender on the same machine
+/// waits for credit; with more, receivers that rest hold up more of the server's memory.
+pub(crate) const WINDOW: u32 = 512 * 1024;
 
 /// What a record has around a message at least, in bytes: header and envelope of its frame, and the tag.
 const AROUND: usize = 3 + 2 + 16;
