@@ -292,6 +292,10 @@ impl Crypto for RustCrypto {
 }
 
 #[cfg(test)]
+#[path = "../tests/both/mod.rs"]
+pub(crate) mod both;
+
+#[cfg(test)]
 mod tests {
     extern crate std;
     use super::*;

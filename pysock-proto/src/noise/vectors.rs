@@ -6,13 +6,10 @@ use std::{string::String, vec, vec::Vec};
 
 use super::*;
 use crate::{
-    crypto::{Ephemeral, Identity, Keypair, Suite},
+    crypto::{Ephemeral, Identity, Keypair, Suite, both},
     error::Error,
     key::{PublicKey, SecretKey},
 };
-
-#[path = "../../tests/both/mod.rs"]
-mod both;
 
 /// ChaChaPoly of it is RustCrypto's.
 type C = both::Both;

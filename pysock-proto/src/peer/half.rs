@@ -1,8 +1,8 @@
 //! A handshake between two clients that is under way: one message at a time, in either role.
 
-use super::session::{SUITE, Session};
+use super::session::Session;
 use crate::{
-    crypto::{Crypto, Env, Ephemeral, TAG},
+    crypto::{Crypto, Env, Ephemeral, Suite, TAG},
     directory::PeerInfo,
     id::Name,
     key::PublicKey,
@@ -10,6 +10,9 @@ use crate::{
     time::Instant,
     wire::inner::{Attempt, HELLO_MAX, Hello, PROLOGUE, STEP_HEADER, Terms, step},
 };
+
+/// Handshakes use the universal suite; the prologue names it. The two hellos decide what seals the records behind them.
+const SUITE: Suite = Suite::ChaChaPoly;
 
 /// Longest handshake unit: the second message of XX.
 pub(crate) const LONGEST: usize = STEP_HEADER + 32 + 32 + TAG + HELLO_MAX + TAG;
@@ -217,7 +220,7 @@ impl HalfOpen {
     pub(super) fn take_session<C: Crypto>(&mut self) -> Option<Session> {
         let theirs = self.theirs?;
         match &mut self.stage {
-            Stage::Noise(noise) => Some(Session::new::<C>(noise, self.ours.label, theirs.label)),
+            Stage::Noise(noise) => Some(Session::new::<C>(noise, &self.ours, &theirs)),
             Stage::Confirm { session, .. } => session.take(),
         }
     }

@@ -107,7 +107,7 @@ pub use incoming::Incoming;
 pub(crate) use outgoing::BEFORE;
 
 use crate::{
-    crypto::{Crypto, Env},
+    crypto::{Crypto, Env, Suite},
     directory::PeerInfo,
     error::{CloseReason, Failure, PeerError},
     id::{Name, PeerId, StreamId},
@@ -372,7 +372,8 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             None => (0, false, [0; 8]),
         };
         let takes = Takes { unit: inner::longest_unit(&self.limits), window, streams };
-        Terms { takes, label, continues, previous }
+        let aes = C::suites().contains(&(Suite::AesGcm as u8));
+        Terms { takes, label, continues, aes, previous }
     }
 
     /// Puts the session of the complete handshake at `at` in place.

@@ -6,11 +6,9 @@ use crate::{
     crypto::{Crypto, Suite, TAG},
     key::wipe,
     noise::HandshakeState,
-    wire::inner::{self, RECORD_HEADER},
+    wire::inner::{self, RECORD_HEADER, Terms},
 };
 
-/// Sessions use the universal suite; the prologue names it.
-pub(super) const SUITE: Suite = Suite::ChaChaPoly;
 /// Records after which a session should be replaced.
 pub(super) const STALE_RECORDS: u32 = 1 << 20;
 /// Records that a session can carry: the counter has 24 bits.
@@ -18,6 +16,7 @@ pub(super) const MAX_RECORDS: u32 = (1 << 24) - 1;
 
 /// The receiving half of a session. It may outlive the sending half, until the next session's first record.
 pub(super) struct Receiving {
+    suite: Suite,
     key: [u8; 32],
     /// What the other side writes in front of its records.
     pub(super) label: u8,
@@ -47,17 +46,24 @@ pub(super) struct Opened<'b> {
 }
 
 impl Session {
-    /// What follows a complete handshake. Each side has chosen the label by which the other calls it.
-    pub(super) fn new<C: Crypto>(noise: &HandshakeState, ours: u8, theirs: u8) -> Self {
+    /// What follows a complete handshake. Each side has chosen the label by which the other calls it. Both have said in it
+    /// whether they would rather seal with AES-GCM, so nobody between them has a say in that.
+    pub(super) fn new<C: Crypto>(noise: &HandshakeState, ours: &Terms, theirs: &Terms) -> Self {
+        let suite = if ours.aes && theirs.aes { Suite::AesGcm } else { Suite::ChaChaPoly };
         let mut keys = noise.keys::<C>();
         let [outgoing, incoming] = keys;
         wipe(keys.as_flattened_mut());
         let [a, b, c, d, e, f, g, h, ..] = *noise.hash();
         Session {
             key: outgoing,
-            label: theirs,
+            label: theirs.label,
             sent: 0,
-            receiving: Receiving { key: incoming, label: ours, above: NonZeroU32::MIN },
+            receiving: Receiving {
+                suite,
+                key: incoming,
+                label: ours.label,
+                above: NonZeroU32::MIN,
+            },
             id: [a, b, c, d, e, f, g, h],
         }
     }
@@ -67,7 +73,7 @@ impl Session {
         let Some((header, rest)) = unit.split_first_chunk_mut::<RECORD_HEADER>() else { return };
         let Some((text, tag)) = rest.split_last_chunk_mut::<TAG>() else { return };
         *header = inner::record_header(self.label, self.sent);
-        *tag = C::seal(SUITE, &self.key, self.sent.into(), &[], text);
+        *tag = C::seal(self.receiving.suite, &self.key, self.sent.into(), &[], text);
         self.sent = self.sent.saturating_add(1);
     }
 
@@ -79,8 +85,8 @@ impl Session {
 
     /// The receiving half, on its own.
     pub(super) fn into_receiving(mut self) -> Receiving {
-        let Receiving { key, label, above } = &mut self.receiving;
-        let half = Receiving { key: *key, label: *label, above: *above };
+        let Receiving { suite, key, label, above } = &mut self.receiving;
+        let half = Receiving { suite: *suite, key: *key, label: *label, above: *above };
         wipe(key);
         half
     }
@@ -102,7 +108,7 @@ impl Receiving {
         if label != self.label {
             return None;
         }
-        C::open(SUITE, &self.key, counter.into(), &[], text, tag).ok()?;
+        C::open(self.suite, &self.key, counter.into(), &[], text, tag).ok()?;
         self.above = NonZeroU32::MIN.saturating_add(counter.saturating_add(1));
         Some(Opened { text, gap, first: counter == 0 })
     }
@@ -117,5 +123,84 @@ impl Drop for Session {
 impl Drop for Receiving {
     fn drop(&mut self) {
         wipe(&mut self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInPlace};
+
+    use super::*;
+    use crate::{
+        Ephemeral, Identity, Keypair, RustCrypto, SecretKey,
+        crypto::both::Both,
+        noise::{Pattern, Role, Setup},
+        wire::inner::Takes,
+    };
+
+    /// Both ends of a complete handshake, XX.
+    fn ends() -> [HandshakeState; 2] {
+        let keys =
+            [[1; 32], [2; 32]].map(|secret| Keypair::<Both>::new(SecretKey::from_bytes(secret)));
+        let mut ends = [(Role::Initiator, [3; 32]), (Role::Responder, [4; 32])].map(|(role, e)| {
+            let setup = Setup {
+                role,
+                pattern: Pattern::XX,
+                suite: Suite::ChaChaPoly,
+                prologue: [inner::PROLOGUE, &[1, 1]],
+                initiator: None,
+                responder: None,
+                psk: None,
+            };
+            HandshakeState::new::<Both>(&setup, Ephemeral::new::<Both>(e))
+        });
+        for step in 0..3 {
+            let mut message = [0; 128];
+            let message = &mut message[..ends[step % 2].overhead()];
+            let key: &dyn Identity = &keys[step % 2];
+            ends[step % 2].write::<Both>(key, &[], message).unwrap();
+            ends[1 - step % 2].read::<Both>(&keys[1 - step % 2], message).unwrap();
+        }
+        ends
+    }
+
+    fn terms(label: u8, aes: bool) -> Terms {
+        let takes = Takes { unit: 500, window: 1000, streams: 1 };
+        Terms { takes, label, continues: false, aes, previous: [0; 8] }
+    }
+
+    #[test]
+    fn records_are_sealed_with_aes_if_both_sides_have_said_so() {
+        for (alice, bob) in [(true, true), (true, false), (false, true), (false, false)] {
+            let [one, other] = ends();
+            let (ours, theirs) = (terms(7, alice), terms(9, bob));
+            let mut sender = Session::new::<Both>(&one, &ours, &theirs);
+            let mut receiver = Session::new::<Both>(&other, &theirs, &ours);
+            for counter in 0..3u8 {
+                let mut unit = *b"....forty-two................";
+                sender.seal::<Both>(&mut unit);
+                let (text, tag) = unit[RECORD_HEADER..].split_at(9);
+                // Decrypted by another library: the counter is the nonce, in the order of that suite.
+                let mut copy = text.to_vec();
+                let nonce = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, counter];
+                let aes = Aes256Gcm::new(&sender.key.into());
+                let by_aes =
+                    aes.decrypt_in_place_detached(&nonce.into(), &[], &mut copy, tag.into());
+                assert_eq!(by_aes.is_ok(), alice && bob, "{alice} and {bob}");
+                let opened = receiver.receiving.open::<Both>(&mut unit).unwrap();
+                assert_eq!(opened.text, b"forty-two");
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_no_aes_agrees_with_who_has() {
+        let [one, other] = ends();
+        let (ours, theirs) = (terms(7, true), terms(9, false));
+        let mut desktop = Session::new::<Both>(&one, &ours, &theirs);
+        let mut board = Session::new::<RustCrypto>(&other, &theirs, &ours);
+        let mut unit = *b"....forty-two................";
+        desktop.seal::<Both>(&mut unit);
+        assert_eq!(board.receiving.open::<RustCrypto>(&mut unit).unwrap().text, b"forty-two");
     }
 }

@@ -76,6 +76,8 @@ pub(crate) struct Terms {
     pub(crate) label: u8,
     /// Whether streams under way go on: nothing is known to be lost.
     pub(crate) continues: bool,
+    /// Whether it can seal records with AES-GCM, and would rather.
+    pub(crate) aes: bool,
     /// The session that this one follows; zeros if there is none.
     pub(crate) previous: [u8; 8],
 }
@@ -93,14 +95,16 @@ pub(crate) struct Hello {
 /// Length of the longest hello.
 pub(crate) const HELLO_MAX: usize = 2 + 4 + 1 + 1 + 1 + 8 + 2 * (1 + MAX_NAME);
 const CONTINUES: u8 = 0x01;
+const AES: u8 = 0x02;
 
 impl Hello {
     pub(crate) fn encode(&self) -> Writer<HELLO_MAX> {
-        let Terms { takes: Takes { unit, window, streams }, label, continues, previous } =
+        let Terms { takes: Takes { unit, window, streams }, label, continues, aes, previous } =
             self.terms;
+        let flags = if continues { CONTINUES } else { 0 } | if aes { AES } else { 0 };
         let mut out = Writer::new();
         out.put(&unit.to_be_bytes()).put(&window.to_be_bytes());
-        out.put(&[streams, label, u8::from(continues)]).put(&previous);
+        out.put(&[streams, label, flags]).put(&previous);
         for name in [&self.name, &self.expected] {
             let text = name.as_bytes();
             // A name has at most 32 bytes.
@@ -121,9 +125,9 @@ impl Hello {
         };
         let (name, expected) = (name()?, name()?);
         let fits = unit >= MIN_RECORD - AROUND && (streams == 0 || window >= MIN_RECORD.into());
-        let continues = flags & CONTINUES != 0;
+        let (continues, aes) = (flags & CONTINUES != 0, flags & AES != 0);
         let takes = Takes { unit, window, streams };
-        let terms = Terms { takes, label, continues, previous };
+        let terms = Terms { takes, label, continues, aes, previous };
         fits.then_some(Hello { terms, name, expected })
     }
 }
@@ -165,7 +169,7 @@ mod tests {
     fn a_hello_round_trips_and_cut_short_is_none() {
         let name = Name::new(core::str::from_utf8(&[b'n'; 32]).unwrap()).unwrap();
         let takes = Takes { unit: 489, window: 1024, streams: 1 };
-        let terms = Terms { takes, label: 7, continues: true, previous: [9; 8] };
+        let terms = Terms { takes, label: 7, continues: true, aes: true, previous: [9; 8] };
         let hello = Hello { terms, name, expected: name };
         let bytes = hello.encode();
         assert_eq!(bytes.as_slice().len(), HELLO_MAX);

@@ -54,7 +54,7 @@ table! {
         server_key: Option<PublicKey> = None, Maybe(PUBLIC_KEY);
         /// Whether to remember the key of an accepted server. Default true.
         remember_server: bool = true, Flag;
-        /// The one cipher suite to use. Without it, the best that both sides have; all are equally strong.
+        /// The one cipher suite to use with the server. Without it, the best that both sides have; all are equally strong.
         suite: Option<Suite> = None, Maybe(SUITE);
         /// What to do about another client that is not known yet, before anything is encrypted for it alone.
         /// Default: accept it, and pin its key.
