@@ -57,7 +57,8 @@ pub(crate) struct Sending {
     pub(super) messages: Messages,
     /// The peers announced to the receiver, as it remembers them: the latest last.
     pub(super) announced: VecDeque<PeerId>,
-    control: Option<Control>,
+    /// What found no room; on the heap, since most connections never have any.
+    control: Option<Box<Control>>,
 }
 
 impl Sending {
@@ -108,10 +109,10 @@ impl Sending {
         mut inward: impl FnMut(Control, &mut Connection<C>),
     ) -> Filled {
         loop {
-            let next = self.control.take().or_else(|| outbox.line.next());
+            let next = self.control.take().or_else(|| outbox.line.next().map(Box::new));
             let Some(control) = next else { return Filled::All };
             let mut tx = tx.lend();
-            let sent = match &control {
+            let sent = match &*control {
                 Control::AnswerOpen(id, result) => conn.answer_open(&mut tx, *id, *result),
                 Control::AnswerFind(query, peer) => {
                     conn.answer_find(&mut tx, *query, peer.as_ref())
@@ -119,7 +120,7 @@ impl Sending {
                 Control::OpenChannel(name) => conn.open_channel(&mut tx, name).map(drop),
                 Control::Find(query, find) => conn.find(&mut tx, *query, find),
                 Control::Consumed { .. } | Control::Stop { .. } => {
-                    inward(control, conn);
+                    inward(*control, conn);
                     continue;
                 }
             };

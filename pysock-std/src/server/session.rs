@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    pin::Pin,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -30,10 +31,19 @@ use crate::{
 };
 
 /// Serves one connection until it is over.
-pub(super) async fn serve(hub: Arc<Hub>, socket: TcpStream, address: SocketAddr, pass: Pass) {
+pub(super) fn serve(
+    hub: Arc<Hub>,
+    socket: TcpStream,
+    address: SocketAddr,
+    pass: Pass,
+) -> impl Future<Output = ()> + Send {
     // In memory of its own, which a connection gives back before the long time that it rests.
-    let welcomed = Box::pin(welcome(&hub, socket, address, pass)).await;
-    let Some((mut link, session)) = welcomed else { return };
+    let welcoming = Box::pin(welcome(hub.clone(), socket, address, pass));
+    live(hub, welcoming)
+}
+
+async fn live(hub: Arc<Hub>, welcoming: Pin<Box<impl Future<Output = Option<Welcomed>>>>) {
+    let Some((mut link, session)) = welcoming.await else { return };
     let around = Surroundings {
         outbox: session.outbox.clone(),
         budget: hub.budget.clone(),
@@ -48,6 +58,9 @@ pub(super) async fn serve(hub: Arc<Hub>, socket: TcpStream, address: SocketAddr,
     said_goodbye(&session, &end);
 }
 
+/// A connection with its client.
+type Welcomed = (Box<Link>, Arc<Session>);
+
 fn said_goodbye(session: &Session, end: &End) {
     let (client, address) = (&session.peer.name, session.address);
     tracing::info!(%client, %address, end = %Why(end), "disconnected");
@@ -55,11 +68,12 @@ fn said_goodbye(session: &Session, end: &End) {
 
 /// Everything before the client is in: handshake and admission.
 async fn welcome(
-    hub: &Arc<Hub>,
+    hub: Arc<Hub>,
     socket: TcpStream,
     address: SocketAddr,
     pass: Pass,
-) -> Option<(Box<Link>, Arc<Session>)> {
+) -> Option<Welcomed> {
+    let hub = &hub;
     let config = &hub.config;
     let limits = link::limits(config.record_limit, config.max_message, config.idle_timeout);
     let by = hub.clock.now().after_millis(hub.config.handshake_timeout.as_millis() as u64);
