@@ -22,6 +22,7 @@ from frames import (
     Pong,
     Refused,
     Relay,
+    RelayFailed,
     Welcome,
     decode,
     encode,
@@ -72,7 +73,7 @@ class Client(Talker):
         super().__init__()
         self.identity, self.name, self.limits = identity, name, limits
         self.peers: dict[int, Peer] = {}
-        self.on_relay: Callable[[Relay], None] | None = None
+        self.on_relay: Callable[[Relay | RelayFailed], None] | None = None
         self._channels = self._queries = 0
         self._buffer = b""
         self._closed = False
@@ -234,7 +235,7 @@ class Client(Talker):
                 self._announce(number, frame)
             case Welcome() | Refused():
                 raise WireError("it is admitted already")
-            case Relay() if self.on_relay is not None:
+            case Relay() | RelayFailed() if self.on_relay is not None:
                 self.on_relay(frame)
             case _ if not self.act_on_stream(frame):
                 self.backlog.append(frame)

@@ -95,6 +95,7 @@ class Outgoing:
 
     window: int
     streams: int
+    resets: int = 0
     _open: dict[int, _Leaving] = field(default_factory=dict)
 
     def begin(self, envelope: Envelope, data: bytes) -> tuple[int, Begin]:
@@ -147,6 +148,7 @@ class Outgoing:
         return len(self._open)
 
     def reset(self) -> None:
+        self.resets += 1
         self._open.clear()
 
 

@@ -15,6 +15,8 @@ from frames import REPLY, REQUEST, Abort, Begin, Chunk, Credit, Done, End, Envel
 from streams import Incoming, Outgoing
 
 PATIENCE = 20.0
+# Section 13.4.
+INCOMPLETE = 12
 
 
 class NotDelivered(Exception):
@@ -107,13 +109,15 @@ class Talker(ABC):
     def finish(self, n: int, seconds: float = PATIENCE) -> None:
         """Feeds a stream to its end and waits for Done."""
         until = time.monotonic() + seconds
-        stopped = None
+        stopped, resets = None, self.outgoing.resets
         while not self.outgoing.is_over(n):
             self.feed(n)
             if time.monotonic() >= until:
                 raise TimeoutError("the stream got stuck")
             self.pump(until)
             stopped = self.outgoing.stopped(n) or stopped
+        if self.outgoing.resets != resets:
+            raise NotDelivered(INCOMPLETE)
         if stopped is not None:
             raise NotDelivered(stopped)
 
