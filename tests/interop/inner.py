@@ -112,10 +112,20 @@ class Conversation(Talker):
         closed: SessionClosed = self.wait(lambda event: isinstance(event, SessionClosed), CLOSE_WAIT)
         return closed
 
-    def skip(self) -> None:
-        """Loses a record on purpose, as a server could: its counter and its messages are used up."""
+    def lose(self, messages: int) -> None:
+        """Loses a record with so many messages, as a server could: counter and numbers are used up."""
         assert self.present is not None
         self.present.sent += 1
+        self.sent += messages
+
+    def move(self, client: Client) -> None:
+        """To a new outer connection of the same identity. Section 15: the session is broken, and is mended there."""
+        found = client.find(self.peer.key)
+        assert found is not None
+        self.client, self.peer, self._attempt = client, found, None
+        client.on_relay = self._relayed
+        if self.present is not None:
+            self.present.broken = True
 
     # What a Talker needs.
 
