@@ -156,6 +156,11 @@ class Client(Talker):
         found: Found = self.wait(lambda event: isinstance(event, Found) and event.query == query)
         return found.peer
 
+    def first_relay(self) -> Relay:
+        """Of a client with which no conversation takes it yet."""
+        relay: Relay = self.wait(lambda event: isinstance(event, Relay))
+        return relay
+
     def ping(self, data: bytes) -> Pong:
         """Waits for the Pong; so each one comes in a record of its own."""
         self.transmit(Ping(data))

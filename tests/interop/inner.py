@@ -14,6 +14,7 @@ from noise import Handshake, NoiseError
 from session import (
     Attempt,
     AttemptFailed,
+    AttemptRefused,
     Lost,
     Reset,
     Session,
@@ -66,10 +67,11 @@ class Conversation(Talker):
         self._label = -1
         self._seam = 0
         self._not_before = 0.0
+        self._short_lived = 0
         self._new_lineage()
         self.incoming = Incoming(client.limits.window, client.limits.streams)
         self.outgoing = Outgoing(0, 0)
-        client.on_relay = self._relayed
+        client.on_relay = self.relayed
 
     def _new_lineage(self) -> None:
         """Section 9.1."""
@@ -79,11 +81,18 @@ class Conversation(Talker):
     # What the application does.
 
     def open(self, seconds: float = PATIENCE) -> SessionOpened:
-        """Section 5: with a pin by KK, else by XX."""
+        """Section 5: with a pin by KK, else by XX. Busy is no answer for good: it is asked again after a pause."""
         if self.pin is not None and self.pin != self.peer.key:
             raise NoiseError("the server names another key than the pinned one")
-        self._begin()
-        return self.opened(seconds)
+        until = time.monotonic() + seconds
+        while True:
+            self._begin()
+            try:
+                return self.opened(seconds)
+            except AttemptRefused as refused:
+                if refused.event.code != BUSY or time.monotonic() >= until:
+                    raise
+                self._rest(time.monotonic() + PAUSE)
 
     def _begin(self) -> None:
         pattern = "XX" if self.pin is None else "KK"
@@ -99,7 +108,27 @@ class Conversation(Talker):
         """Waits for a session of which either side is the initiator."""
         event = self.wait(lambda event: isinstance(event, SessionOpened | AttemptFailed), seconds)
         if isinstance(event, AttemptFailed):
-            raise NoiseError(f"the attempt has failed: {event.why}")
+            raise AttemptRefused(event)
+        return event
+
+    def renew(self) -> SessionOpened:
+        """A new handshake before its time, but not before the pause is over (section 14)."""
+        assert self.present is not None
+        self._rest(self._due())
+        return self.open()
+
+    def _rest(self, until: float) -> None:
+        while time.monotonic() < until:
+            self.client.pump(until)
+
+    def _due(self) -> float:
+        """Section 14: the pause doubles with each session in a row that was replaced soon."""
+        assert self.present is not None
+        return self.present.made + min(PAUSE * 2**self._short_lived, 1.0)
+
+    def closed(self, seconds: float = PATIENCE) -> SessionClosed:
+        """Waits until the other side closes."""
+        event: SessionClosed = self.wait(lambda event: isinstance(event, SessionClosed), seconds)
         return event
 
     def close(self) -> SessionClosed:
@@ -109,8 +138,7 @@ class Conversation(Talker):
         self.incoming.reset()
         self.transmit(Close(DONE, (self.next, self.missed)))
         self.present.closing = True
-        closed: SessionClosed = self.wait(lambda event: isinstance(event, SessionClosed), CLOSE_WAIT)
-        return closed
+        return self.closed(CLOSE_WAIT)
 
     def lose(self, messages: int) -> None:
         """Loses a record with so many messages, as a server could: counter and numbers are used up."""
@@ -123,7 +151,7 @@ class Conversation(Talker):
         found = client.find(self.peer.key)
         assert found is not None
         self.client, self.peer, self._attempt = client, found, None
-        client.on_relay = self._relayed
+        client.on_relay = self.relayed
         if self.present is not None:
             self.present.broken = True
 
@@ -150,9 +178,7 @@ class Conversation(Talker):
 
     def pump(self, until: float) -> None:
         if self._wants_a_handshake():
-            # Section 14: no earlier than a pause after the session was made.
-            assert self.present is not None
-            due = max(self.present.made + PAUSE, self._not_before)
+            due = max(self._due(), self._not_before)
             if time.monotonic() >= due:
                 self._begin()
             else:
@@ -173,8 +199,8 @@ class Conversation(Talker):
     def _notice(self, step: int, name: bytes, code: int = 0) -> None:
         self._relay(HandshakeUnit(step, name, bytes([code])).encode())
 
-    def _relayed(self, relay: Relay | RelayFailed) -> None:
-        """Section 3.1: what cannot be resolved or read is dropped, and never ends the connection."""
+    def relayed(self, relay: Relay | RelayFailed) -> None:
+        """What the server passes on. Section 3.1: what cannot be resolved or read is dropped, and never ends the connection."""
         stamp = self.client.peers.get(relay.peer)
         if stamp is None or stamp.key != self.peer.key:
             return
@@ -289,7 +315,7 @@ class Conversation(Talker):
         if session and session.closing:
             self._notice(REFUSED, unit.attempt, BUSY)
             return
-        if session and not session.opening and not session.broken and time.monotonic() < session.made + PAUSE:
+        if session and not session.opening and not session.broken and time.monotonic() < self._due():
             self._notice(REFUSED, unit.attempt, BUSY)
             return
         if unit.attempt != unit.message[:4]:
@@ -344,6 +370,7 @@ class Conversation(Talker):
     def _replace(self, session: Session) -> None:
         """Sections 7.4, 9.4 and 9.5: the new session takes the place of the present one."""
         old, self.present, self._pending = self.present, session, None
+        self._short_lived = self._short_lived + 1 if old and time.monotonic() < old.made + 60 else 0
         self._before = old if session.follows else None
         self._seam = old.sent if old and session.follows else 0
         if not session.follows:
@@ -413,7 +440,8 @@ class Conversation(Talker):
 
     def _first_of_session(self, session: Session, unit: RecordUnit, text: Text) -> None:
         if session.opening:
-            session.opening = False
+            # Section 14 counts the pause from here.
+            session.opening, session.made = False, time.monotonic()
             self._tell(session)
             self._seal(session, Received(self.next, self.missed))
         if self._before is not None:

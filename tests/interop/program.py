@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -75,10 +76,23 @@ class Program:
         self._child.stdin.write(text.encode())
         self._child.stdin.flush()
 
-    def end(self) -> tuple[int, str]:
-        """Waits for its end: exit code, and what is left of its output and errors."""
+    def feed(self, data: bytes) -> None:
+        """All of its input; it may take its time to read it."""
+
+        def write() -> None:
+            assert self._child.stdin
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.write(data)
+                self._child.stdin.close()
+
+        threading.Thread(target=write, daemon=True).start()
+
+    def close_input(self) -> None:
         assert self._child.stdin
         self._child.stdin.close()
+
+    def end(self) -> tuple[int, str]:
+        """Waits for its end: exit code, and what is left of its output and errors."""
         code = self._child.wait(PATIENCE)
         said, until = [], time.monotonic() + PATIENCE
         for lines in (self._out, self._err):

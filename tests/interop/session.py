@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from noise import Handshake, Key
+from noise import Handshake, Key, NoiseError
 from units import NO_SESSION_ID, Hello
 
 # Events beside messages and Failed.
@@ -35,6 +35,14 @@ class AttemptFailed:
     why: str
     step: int | None = None
     code: int | None = None
+
+
+class AttemptRefused(NoiseError):
+    """No session came of it."""
+
+    def __init__(self, event: AttemptFailed) -> None:
+        super().__init__(f"the attempt has failed: {event}")
+        self.event = event
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 import unittest
-from pathlib import Path
-from typing import Any
 
 import keys
-from client import PROTOCOL, Client, Ended
+from client import PROTOCOL, Ended
 from frames import MESSAGE, REQUEST, Envelope, Failed, Message
 from noise import AES_GCM, CHACHA_POLY, SUITES, KeyPair, Suite
-from program import Program, run, serve
+from program import Program, run
+from served import Served
 from talker import NotDelivered
 from test_examples import InnerExamples, OuterExamples
 from test_peers import EndToEnd
@@ -21,42 +19,6 @@ from wire import REKEY_AFTER, Limits, prelude
 __all__ = ["EndToEnd", "InnerExamples", "OuterExamples"]
 
 BIG = bytes(range(251)) * 8_000
-
-
-def trust(_: bytes) -> bool:
-    """First contact."""
-    return True
-
-
-class Served(unittest.TestCase):
-    """Each test has a server of its own, which echoes requests on the channel `test`."""
-
-    yaml = ""
-    quiet = False
-
-    def setUp(self) -> None:
-        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        # Empty parts would do, too: the program then makes its key beside the file.
-        config = self.folder / "server.yaml"
-        config.write_text(self.yaml)
-        config.chmod(0o600)
-        server, self.address = serve(self.folder, "--channel", "test", "--echo", quiet=self.quiet)
-        self.server = self.enterContext(server)
-        self.at = f"{self.address[0]}:{self.address[1]}"
-        self.key = keys.from_text(keys.PUBLIC, run(self.folder, "pubkey", "server.yaml"))
-
-    def client(self, name: str = "python", identity: KeyPair | None = None, **setup: Any) -> Client:
-        if "pin" not in setup:
-            setup.setdefault("trust", trust)
-        client = Client(self.address, identity or KeyPair.fresh(), name, **setup)
-        self.addCleanup(client.drop)
-        return client
-
-    def arguments(self, command: str, *rest: str, name: str = "rust") -> list[str]:
-        return [command, *rest, "--server", self.at, "--name", name, "--config", f"{name}.yaml"]
-
-    def rust(self, command: str, *rest: str, name: str = "rust") -> Program:
-        return self.enterContext(Program(self.folder, *self.arguments(command, *rest, name=name)))
 
 
 class Handshakes(Served):
