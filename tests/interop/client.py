@@ -62,7 +62,7 @@ class Client(Talker):
         suite: Suite = CHACHA_POLY,
         pin: bytes | None = None,
         psk: tuple[bytes, bytes] | None = None,
-        trust: Callable[[bytes], bool] = lambda key: False,
+        trust: Callable[[bytes], bool] = lambda _: False,
         limits: Limits = Limits(),  # noqa: B008, it cannot be changed
         seconds: float = 10.0,
     ) -> None:
@@ -173,7 +173,7 @@ class Client(Talker):
             self.transmit(Close(DONE))
             self._closed = True
         try:
-            self.wait(lambda event: False, CLOSE_WAIT)
+            self.wait(lambda _: False, CLOSE_WAIT)
         except Ended as end:
             if end.code is None:
                 raise

@@ -6,6 +6,7 @@ Only bytes: what a frame may say at which moment is the business of client.py, i
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Union
 
@@ -33,7 +34,7 @@ class Envelope:
         return self._LAYOUT.pack(self.kind, self.channel, self.party, self.request)
 
     @classmethod
-    def read(cls, reader: Reader) -> "Envelope":
+    def read(cls, reader: Reader) -> Envelope:
         kind, channel, party, request = cls._LAYOUT.unpack(reader.take(cls._LAYOUT.size))
         if kind > REPLY:
             raise WireError("there is no such kind of message")
@@ -50,7 +51,7 @@ class Peer:
         return varint(self.number) + self.key + postcard_text(self.name)
 
     @classmethod
-    def read(cls, reader: Reader) -> "Peer":
+    def read(cls, reader: Reader) -> Peer:
         return cls(reader.varint(32), reader.take(32), reader.text())
 
 
@@ -108,7 +109,7 @@ class Find:
     """By name, by key, or the next one after a number."""
 
     query: int
-    what: Union[str, bytes, int]
+    what: str | bytes | int
 
 
 @dataclass(frozen=True)
@@ -313,7 +314,7 @@ def _client(number: int) -> int:
 
 
 # Frames that both protocols have. A trailing byte is fatal where `_exact` stands.
-_SHARED = {
+_SHARED: dict[int, Callable[[Reader], Frame]] = {
     0x18: lambda r: Failed(Envelope.read(r), r.uint(1)),
     0x20: lambda r: _exact(r, Begin(_stream(r), Envelope.read(r), r.uint(8))),
     0x21: lambda r: Chunk(_stream(r), r.take(max(1, len(r.rest)))),
@@ -322,9 +323,11 @@ _SHARED = {
     0x24: lambda r: _exact(r, Stop(_stream(r), r.uint(1))),
     0x25: lambda r: _exact(r, Credit(_stream(r), r.uint(4))),
     0x26: lambda r: _exact(r, Done(_stream(r))),
-    **{kind: lambda r, kind=kind: _decode_message(kind, r) for kind in (0x10, 0x11, 0x12)},
+    0x10: lambda r: _decode_message(0x10, r),
+    0x11: lambda r: _decode_message(0x11, r),
+    0x12: lambda r: _decode_message(0x12, r),
 }
-_OUTER = {
+_OUTER: dict[int, Callable[[Reader], Frame]] = {
     **_SHARED,
     0x01: lambda r: Welcome(r.varint(32), r.take(r.varint(32))),
     0x02: lambda r: Refused(r.uint(1)),
@@ -337,12 +340,14 @@ _OUTER = {
     0x09: _decode_find,
     0x0A: _decode_found,
     0x0B: Peer.read,
-    **{kind: lambda r, kind=kind: _decode_message(kind, r) for kind in (0x14, 0x15, 0x16)},
+    0x14: lambda r: _decode_message(0x14, r),
+    0x15: lambda r: _decode_message(0x15, r),
+    0x16: lambda r: _decode_message(0x16, r),
     0x30: lambda r: _relay(0x30, r),
     0x31: lambda r: _relay(0x31, r),
     0x32: lambda r: RelayFailed(_client(r.uint(4)), r.uint(1)),
 }
-_INNER = {
+_INNER: dict[int, Callable[[Reader], Frame]] = {
     **_SHARED,
     0x03: lambda r: Close(r.uint(1), (r.uint(4), r.uint(4))),
     0x40: lambda r: Received(r.uint(4), r.uint(4)),

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -29,7 +30,7 @@ class Suite:
 
     number: int
     cipher_name: str
-    nonce_order: str
+    nonce_order: Literal["little", "big"]
     cipher: type[ChaCha20Poly1305] | type[AESGCM]
 
 
@@ -58,7 +59,7 @@ class Key:
         except InvalidTag:
             raise NoiseError("it does not verify") from None
 
-    def next(self) -> "Key":
+    def next(self) -> Key:
         """The key that replaces this one, section 9.3."""
         return Key(self.suite, self.seal(2**64 - 1, bytes(KEY))[:KEY])
 
@@ -71,12 +72,12 @@ class KeyPair:
     public: bytes
 
     @staticmethod
-    def of(secret: bytes) -> "KeyPair":
+    def of(secret: bytes) -> KeyPair:
         public = X25519PrivateKey.from_private_bytes(secret).public_key()
         return KeyPair(secret, public.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     @staticmethod
-    def fresh() -> "KeyPair":
+    def fresh() -> KeyPair:
         return KeyPair.of(os.urandom(KEY))
 
 
@@ -218,7 +219,8 @@ class Handshake:
             self._key, self._n = Key(self._suite, secret), 0
             return
         # The first letter is the initiator's key, the second the responder's.
-        mine, theirs = token if self._initiator else token[::-1]
+        initiators, responders = token[0], token[1]
+        mine, theirs = (initiators, responders) if self._initiator else (responders, initiators)
         secret = self._e.secret if mine == "e" else self._s.secret
         public = self._remote_e if theirs == "e" else self.remote_static
         assert public is not None

@@ -9,7 +9,6 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -44,7 +43,7 @@ class Program:
         assert self._child.stderr
         self._err = _lines(self._child.stderr)
 
-    def __enter__(self) -> "Program":
+    def __enter__(self) -> Program:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,7 +122,7 @@ def serve(folder: Path, *arguments: str, quiet: bool = False) -> tuple[Program, 
     return server, ("127.0.0.1", int(found[1]))
 
 
-def _lines(stream: IO[bytes]) -> "queue.Queue[str | None]":
+def _lines(stream: IO[bytes]) -> queue.Queue[str | None]:
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -135,7 +134,7 @@ def _lines(stream: IO[bytes]) -> "queue.Queue[str | None]":
     return lines
 
 
-def _next(lines: "queue.Queue[str | None]", until: float) -> str | None:
+def _next(lines: queue.Queue[str | None], until: float) -> str | None:
     try:
         line = lines.get(timeout=max(0.0, until - time.monotonic()))
     except queue.Empty:

@@ -76,6 +76,7 @@ class Attempt:
     mine: Hello
     theirs: Hello | None = None
     first: bytes = b""
+    began: float = field(default_factory=time.monotonic)
     copies: int = 0
 
 

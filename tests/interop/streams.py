@@ -16,7 +16,6 @@ from frames import (
     Frame,
     Message,
     Stop,
-    StreamFrame,
 )
 from wire import WireError
 
@@ -150,7 +149,3 @@ class Outgoing:
     def reset(self) -> None:
         self.resets += 1
         self._open.clear()
-
-
-def is_stream(frame: Frame) -> bool:
-    return isinstance(frame, StreamFrame)

@@ -87,8 +87,10 @@ class Talker(ABC):
         answered = Envelope(REPLY, asked.channel, asked.party, asked.request)
         self.post(asked, data, seconds)
         answer = self.wait(
-            lambda event: (isinstance(event, Message) and event.envelope == answered)
-            or (isinstance(event, Failed) and event.envelope == asked),
+            lambda event: (
+                (isinstance(event, Message) and event.envelope == answered)
+                or (isinstance(event, Failed) and event.envelope == asked)
+            ),
             seconds,
         )
         if isinstance(answer, Failed):

@@ -101,8 +101,9 @@ class EndToEnd(Served):
                 asked = talk.hear(REQUEST)
                 self.assertEqual(asked.data, b"how warm?")
                 talk.answer(asked, b"21.5")
-                self.assertEqual(rust.line(), "21.5")
+                # The program shows the reply when the session is closed.
                 self.assertEqual(talk.closed().code, 0)
+                self.assertEqual(rust.line(), "21.5")
                 self.assertEqual(rust.end()[0], 0)
 
     def test_rust_sends_much_and_python_says_that_all_is_there(self) -> None:

@@ -43,7 +43,7 @@ class Hello:
         return self._LAYOUT.pack(*fields) + names
 
     @classmethod
-    def decode(cls, payload: bytes) -> "Hello":
+    def decode(cls, payload: bytes) -> Hello:
         reader = Reader(payload)
         unit, window, streams, label, flags, previous = cls._LAYOUT.unpack(reader.take(cls._LAYOUT.size))
         if unit < UNIT_MIN or (streams and window < 256):
@@ -84,7 +84,7 @@ class HandshakeUnit:
         return bytes([self.step]) + self.attempt + self.message
 
     @classmethod
-    def decode(cls, unit: bytes) -> "HandshakeUnit":
+    def decode(cls, unit: bytes) -> HandshakeUnit:
         reader = Reader(unit)
         return cls(reader.uint(1), reader.take(4), reader.rest)
 
@@ -102,12 +102,12 @@ class RecordUnit:
     sealed: bytes
 
     @classmethod
-    def decode(cls, unit: bytes) -> "RecordUnit":
+    def decode(cls, unit: bytes) -> RecordUnit:
         if len(unit) < 24:
             raise WireError("too short for a record")
         return cls(unit[0], int.from_bytes(unit[1:4], "big"), unit[4:])
 
-    def open(self, key: Key) -> "Text":
+    def open(self, key: Key) -> Text:
         """Counter, number and so on are judged by the session."""
         reader = Reader(key.open(self.counter, self.sealed))
         number = reader.uint(4)
@@ -128,5 +128,3 @@ class Text:
         if counter == 0:
             head += self.records.to_bytes(4, "big")
         return bytes([label]) + counter.to_bytes(3, "big") + key.seal(counter, head + self.frames)
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from noise import TAG, Key, Suite
+from noise import Key, Suite
 
 REKEY_AFTER = 2**16
 RECORD_MIN = 19
@@ -99,7 +99,7 @@ class Limits:
         return fields if name is None else fields + bytes([len(name)]) + name.encode()
 
     @classmethod
-    def decode(cls, payload: bytes) -> "Limits":
+    def decode(cls, payload: bytes) -> Limits:
         """Of a server: without a name. Unknown flags and bytes behind the last field are ignored."""
         record, idle, window, streams, peers, _ = cls._LAYOUT.unpack(Reader(payload).take(cls._LAYOUT.size))
         if record < 256 or not idle or not peers or (streams and window < 256):
