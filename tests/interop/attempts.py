@@ -80,7 +80,7 @@ class Attempts(Talker):
             raise NoiseError("the server names another key than the pinned one")
         until = time.monotonic() + seconds
         while True:
-            self._begin()
+            self.begin()
             try:
                 return self.opened(seconds)
             except AttemptRefused as refused:
@@ -88,7 +88,8 @@ class Attempts(Talker):
                     raise
                 self._rest(time.monotonic() + PAUSE)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Sends a first message and does not wait."""
         pattern = "XX" if self.pin is None else "KK"
         noise = self._noise(pattern, initiator=True)
         name = noise.ephemeral[:4]

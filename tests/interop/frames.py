@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Union
 
 from wire import Reader, WireError, postcard_text, varint
 
@@ -196,11 +195,26 @@ class Received:
     missed: int
 
 
-StreamFrame = Union[Begin, Chunk, End, Abort, Stop, Credit, Done]
-Frame = Union[
-    Welcome, Refused, Close, Ping, Pong, Open, Opened, Leave, Find, Found, Peer, Message, Failed, StreamFrame, Relay,
-    RelayFailed, Received,
-]  # fmt: skip
+StreamFrame = Begin | Chunk | End | Abort | Stop | Credit | Done
+Frame = (
+    Welcome
+    | Refused
+    | Close
+    | Ping
+    | Pong
+    | Open
+    | Opened
+    | Leave
+    | Find
+    | Found
+    | Peer
+    | Message
+    | Failed
+    | StreamFrame
+    | Relay
+    | RelayFailed
+    | Received
+)
 
 
 def _encode_find(frame: Find) -> bytes:

@@ -118,7 +118,7 @@ class Conversation(Attempts):
         if self._wants_a_handshake():
             due = max(self._due(), self._not_before)
             if time.monotonic() >= due:
-                self._begin()
+                self.begin()
             else:
                 until = min(until, due)
         self.client.pump(until)
@@ -134,15 +134,16 @@ class Conversation(Attempts):
 
     def relayed(self, relay: Relay | RelayFailed) -> None:
         """What the server passes on, section 3.1: what cannot be resolved or read is dropped."""
+        if isinstance(relay, RelayFailed):
+            # About a number that was named to the server, announced or not.
+            if relay.peer == self.peer.number:
+                self._relay_failed(relay.failure)
+            return
         stamp = self.client.peers.get(relay.peer)
         if stamp is None or stamp.key != self.peer.key:
             return
         # The other side may have connected anew.
         self.peer = stamp
-        if isinstance(relay, RelayFailed):
-            if self.present is not None:
-                self.present.broken = True
-            return
         try:
             if relay.record:
                 record = RecordUnit.decode(relay.unit)
@@ -183,6 +184,16 @@ class Conversation(Attempts):
 
     def _tell(self, session: Session) -> None:
         self.backlog.append(SessionOpened(session.id, session.pattern, session.follows, session.continues))
+
+    def _relay_failed(self, failure: int) -> None:
+        """Section 15: it ends an own attempt and breaks the session, but changes no count."""
+        if self._own is not None:
+            self._own = None
+            self._failed(f"the server could not pass it on: failure {failure}")
+        if self.present is not None and self.present.closing:
+            self._over(None, "the other side has left")
+        elif self.present is not None:
+            self.present.broken = True
 
     # Records.
 

@@ -46,9 +46,12 @@ class Program:
     def __enter__(self) -> Program:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def kill(self) -> None:
         self._child.kill()
         self._child.wait()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
         for stream in (self._child.stdin, self._child.stdout, self._child.stderr):
             if stream:
                 stream.close()

@@ -120,6 +120,10 @@ class Outgoing:
         stream.at += size
         return Chunk(n, stream.data[stream.at - size : stream.at])
 
+    def abort(self, n: int) -> Abort:
+        self._open[n].ending = True
+        return Abort(n, CANCELLED)
+
     def act(self, frame: Credit | Stop | Done) -> list[Frame]:
         stream = self._open.get(frame.stream)
         if stream is None:

@@ -63,6 +63,9 @@ class Talker(ABC):
                 raise TimeoutError(f"it did not come within {seconds} s; there is {list(self.backlog)}")
             self.pump(until)
 
+    def wait_for_anything(self, seconds: float = PATIENCE) -> None:
+        self.pump(time.monotonic() + seconds)
+
     def hear(self, kind: int | None = None, seconds: float = PATIENCE) -> Message:
         """The next message, of that kind, other than a reply."""
 

@@ -7,7 +7,7 @@ import unittest
 
 import keys
 from client import PROTOCOL, Client, Ended
-from frames import MESSAGE, REQUEST, Envelope, Failed, Message
+from frames import MESSAGE, REQUEST, Envelope, Failed, Leave, Message, Relay, RelayFailed
 from noise import AES_GCM, CHACHA_POLY, SUITES, KeyPair, Suite
 from program import Program, run
 from served import Served
@@ -140,6 +140,15 @@ class Rules(Served):
                 client.ask(envelope, b"?")
             self.assertEqual(failure.exception.code, code)
 
+    def test_a_channel_that_was_left_is_none(self) -> None:
+        client = self.client()
+        self.assertEqual(client.open_channel("test"), 0)
+        client.transmit(Leave(0))
+        with self.assertRaises(NotDelivered) as failure:
+            client.ask(Envelope(REQUEST, 0), b"?")
+        self.assertEqual(failure.exception.code, 1)
+        self.assertEqual(client.open_channel("test"), 1)
+
 
 class Channels(Served):
     def test_messages_and_requests_of_another_client(self) -> None:
@@ -173,6 +182,16 @@ class Channels(Served):
             python.transmit(Failed(python.hear(REQUEST).envelope, 6))
             self.assertEqual(other.end()[0], 5)
 
+    def test_relays_to_nobody_fail_without_an_announcement(self) -> None:
+        python, other = self.client(), self.client("other")
+        found = python.find("other")
+        assert found is not None
+        other.close()
+        for number, code in ((found.number, 13), (999, 2), (python.number, 9)):
+            python.transmit(Relay(False, number, b"\x11" + bytes(36)))
+            self.assertEqual(python.wait(lambda event: isinstance(event, RelayFailed)), RelayFailed(number, code))
+        self.assertFalse(python.peers)
+
     def test_announcements_are_first_in_first_out(self) -> None:
         python = self.client(limits=Limits(peers=1))
         python.open_channel("test")
@@ -194,6 +213,17 @@ class Streams(Served):
                 test = python.open_channel("test")
                 self.assertEqual(python.ask(Envelope(REQUEST, test), data), data)
                 self.assertEqual(python.close(), 4)
+
+    def test_an_aborted_stream_takes_its_request_back(self) -> None:
+        python = self.client()
+        test = python.open_channel("test")
+        n, begin = python.outgoing.begin(Envelope(REQUEST, test, request=999), BIG)
+        python.transmit(begin)
+        python.feed(n)
+        python.transmit(python.outgoing.abort(n))
+        python.finish(n)
+        self.assertEqual(python.ask(Envelope(REQUEST, test), b"well?"), b"well?")
+        self.assertFalse(python.backlog)
 
     def test_a_stream_that_is_too_large_is_stopped(self) -> None:
         python = self.client()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keys
-from frames import MESSAGE, REQUEST, Envelope, Failed
+from frames import MESSAGE, REQUEST, Envelope, Failed, Relay
 from inner import Conversation
 from noise import KeyPair, NoiseError
 from program import Program, run
 from served import Served
-from session import AttemptRefused, Lost, Reset, SessionClosed, Undelivered
+from session import AttemptRefused, Lost, Reset, SessionClosed, Undelivered, Unknown
 from units import NOT_TRUSTED, REFUSED
 
 # Channel 0 of a session, inner section 12.
@@ -45,10 +45,15 @@ class EndToEnd(Served):
 
     def greeted(self) -> Conversation:
         """Waits for somebody's first message; the conversation goes on with whoever it is."""
-        relay = self.python.first_relay()
-        talk = Conversation(self.python, self.python.peers[relay.peer], trust=trust)
+        relay, talk = self.noticed()
         talk.relayed(relay)
         return talk
+
+    def noticed(self) -> tuple[Relay, Conversation]:
+        """The first message of somebody, which is not acted on yet."""
+        self.python.on_relay = None
+        relay = self.python.first_relay()
+        return relay, Conversation(self.python, self.python.peers[relay.peer], trust=trust)
 
     # Python begins.
 
@@ -138,6 +143,32 @@ class EndToEnd(Served):
         self.assertEqual(talk.closed().code, 0)
         self.assertEqual(rust.end()[0], 0)
 
+    def test_both_begin_at_once(self) -> None:
+        # Whose handshake comes first is up to their ephemeral keys: several times, so that both outcomes occur.
+        for name in ("one", "two", "three", "four"):
+            asking = self.arguments("request", "--to", "python", name, name=name)
+            with self.subTest(name), Program(self.folder, *asking) as rust:
+                relay, talk = self.noticed()
+                talk.begin()
+                talk.relayed(relay)
+                asked = talk.hear(REQUEST)
+                self.assertEqual(asked.data, name.encode())
+                talk.answer(asked, b"21.5")
+                self.assertEqual(talk.closed().code, 0)
+                self.assertEqual(rust.line(), "21.5")
+                self.assertEqual(rust.end()[0], 0)
+
+    def test_rust_says_what_it_has_received(self) -> None:
+        _, talk = self.listener()
+        talk.open()
+        for n in range(130):
+            talk.post(TOLD, str(n).encode())
+        # Due at each multiple of 64, inner section 9.3; it may have taken more until it says so.
+        while talk.told.next < 128:
+            talk.wait_for_anything()
+        self.assertEqual(talk.told.missed, 0)
+        self.assertEqual(talk.close(), SessionClosed(4, 0))
+
     # Handshakes within a conversation, which is how inner sessions change their keys.
 
     def test_a_new_handshake_loses_nothing(self) -> None:
@@ -172,6 +203,22 @@ class EndToEnd(Served):
         self.assertEqual(talk.ask(ASKED, b"how warm?"), b"how warm?")
         # The counts have gone on.
         self.assertEqual((talk.sent, talk.missed), (5, 0))
+
+    def test_after_a_restart_of_rust_nothing_is_taken_for_known(self) -> None:
+        rust, talk = self.listener()
+        talk.open()
+        talk.post(TOLD, b"one")
+        self.assertEqual(rust.line(), "[end to end] python: one")
+        rust.kill()
+        # The server says that it has left.
+        while talk.present and not talk.present.broken:
+            talk.wait_for_anything()
+        again = self.rust("listen")
+        again.says("is listening")
+        talk.post(TOLD, b"two")
+        self.assertEqual(again.line(), "[end to end] python: two")
+        self.assertEqual((talk.opened().follows, talk.sent), (False, 1))
+        talk.wait(lambda event: event == Unknown(1))
 
     def test_a_conversation_outlives_its_connection(self) -> None:
         rust, talk = self.listener()
