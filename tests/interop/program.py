@@ -9,6 +9,7 @@ import re
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -39,9 +40,10 @@ class Program:
             stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self._out = _lines(self._child.stdout) if self._child.stdout else None
+        self._threads: list[threading.Thread] = []
+        self._out = self._lines(self._child.stdout) if self._child.stdout else None
         assert self._child.stderr
-        self._err = _lines(self._child.stderr)
+        self._err = self._lines(self._child.stderr)
 
     def __enter__(self) -> Program:
         return self
@@ -52,9 +54,28 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        # They end with the process, and before that nothing of theirs is closed.
+        for thread in self._threads:
+            thread.join(PATIENCE)
         for stream in (self._child.stdin, self._child.stdout, self._child.stderr):
             if stream:
                 stream.close()
+
+    def _background(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _lines(self, stream: IO[bytes]) -> queue.Queue[str | None]:
+        lines: queue.Queue[str | None] = queue.Queue()
+
+        def read() -> None:
+            for line in stream:
+                lines.put(line.decode().rstrip("\n"))
+            lines.put(None)
+
+        self._background(read)
+        return lines
 
     def line(self) -> str:
         """The next line of its output."""
@@ -87,7 +108,7 @@ class Program:
                 self._child.stdin.write(data)
                 self._child.stdin.close()
 
-        threading.Thread(target=write, daemon=True).start()
+        self._background(write)
 
     def close_input(self) -> None:
         assert self._child.stdin
@@ -123,18 +144,6 @@ def serve(folder: Path, *arguments: str, quiet: bool = False) -> tuple[Program, 
         raise
     assert found
     return server, ("127.0.0.1", int(found[1]))
-
-
-def _lines(stream: IO[bytes]) -> queue.Queue[str | None]:
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def read() -> None:
-        for line in stream:
-            lines.put(line.decode().rstrip("\n"))
-        lines.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
-    return lines
 
 
 def _next(lines: queue.Queue[str | None], until: float) -> str | None:
