@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from client import Client
 from frames import Frame, Peer, Received, Relay
-from noise import Handshake, NoiseError
+from noise import AES_GCM, CHACHA_POLY, Handshake, NoiseError
 from session import Attempt, AttemptFailed, AttemptRefused, Session, SessionOpened
 from talker import PATIENCE, Talker
 from units import (
@@ -45,9 +45,9 @@ COPIES = 4
 class Attempts(Talker):
     """The handshakes with one other client; what they lead to is a `Conversation`."""
 
-    def __init__(self, client: Client, peer: Peer, pin: bytes | None, trust: Callable[[bytes], bool]) -> None:
+    def __init__(self, client: Client, peer: Peer, pin: bytes | None, trust: Callable[[bytes], bool], aes: bool) -> None:
         super().__init__()
-        self.client, self.peer, self.pin, self._trust = client, peer, pin, trust
+        self.client, self.peer, self.pin, self._trust, self._aes = client, peer, pin, trust, aes
         self.present: Session | None = None
         # As responder: the session that a record has to confirm.
         self._pending: Session | None = None
@@ -162,6 +162,7 @@ class Attempts(Talker):
             limits.streams,
             self._label,
             session is not None and not session.broken,
+            self._aes,
             session.id if session else NO_SESSION_ID,
             self.client.name,
             self.peer.name,
@@ -279,7 +280,9 @@ class Attempts(Talker):
             self._relay(HandshakeUnit(XX3, attempt.name, noise.write(attempt.mine.encode())).encode())
         if attempt.mine.previous != (self.present.id if self.present else NO_SESSION_ID):
             raise NoiseError("another handshake was faster")
-        of_initiator, of_responder = noise.split()
+        # Section 8.1: both hellos decide.
+        suite = AES_GCM if attempt.mine.has_aes and attempt.theirs.has_aes else CHACHA_POLY
+        of_initiator, of_responder = noise.split(suite)
         keys = (of_initiator, of_responder) if attempt.initiator else (of_responder, of_initiator)
         session = Session(noise.h[:8], attempt.pattern, attempt.mine, attempt.theirs, *keys, attempt.initiator)
         if not attempt.initiator:

@@ -45,9 +45,10 @@ class Conversation(Attempts):
         *,
         pin: bytes | None = None,
         trust: Callable[[bytes], bool] = lambda _: False,
+        aes: bool = False,
     ) -> None:
-        """`peer` is what the server says of the other side. An accepted key becomes the pin."""
-        super().__init__(client, peer, pin, trust)
+        """`peer` is what the server says of the other side. An accepted key becomes the pin. `aes`: whether it takes records of suite 2."""
+        super().__init__(client, peer, pin, trust, aes)
         self._before: Session | None = None
         self._seam = 0
         self._new_lineage()

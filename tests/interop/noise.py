@@ -193,12 +193,13 @@ class Handshake:
                 self._mix_token(token)
         return self._decrypt(message)
 
-    def split(self) -> tuple[Key, Key]:
-        """The key of the initiator's records and that of the responder's, end of section 6.3."""
+    def split(self, suite: Suite | None = None) -> tuple[Key, Key]:
+        """The key of the initiator's records and that of the responder's, end of section 6.3; perhaps for another suite."""
         if not self.complete:
             raise NoiseError("the handshake is not complete")
         k_initiator, k_responder, _ = hkdf(self.ck, b"")
-        return Key(self._suite, k_initiator), Key(self._suite, k_responder)
+        suite = suite or self._suite
+        return Key(suite, k_initiator), Key(suite, k_responder)
 
     def _tokens(self, *, mine: bool) -> tuple[str, ...]:
         if self.complete or mine != (self._initiator == (self._step % 2 == 0)):

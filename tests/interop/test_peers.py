@@ -62,6 +62,15 @@ class EndToEnd(Served):
 
     # Python begins.
 
+    def test_records_of_suite_2_if_both_sides_have_said_so(self) -> None:
+        rust, talk = self.listener(aes=True)
+        talk.open()
+        assert talk.present is not None
+        if not talk.present.theirs.has_aes:
+            self.skipTest("the program has no AES on this machine")
+        self.assertEqual(talk.present.send_key.suite.number, 2)
+        self.dialogue(rust, talk)
+
     def test_first_contact_by_xx_then_by_kk(self) -> None:
         rust, talk = self.listener()
         opened = talk.open()

@@ -31,6 +31,7 @@ class Hello:
     streams: int
     label: int
     may_go_on: bool
+    has_aes: bool
     previous: bytes
     name: str
     expected: str
@@ -39,7 +40,8 @@ class Hello:
 
     def encode(self) -> bytes:
         names = b"".join(bytes([len(name)]) + name.encode() for name in (self.name, self.expected))
-        fields = (self.unit, self.window, self.streams, self.label, int(self.may_go_on), self.previous)
+        flags = int(self.may_go_on) | int(self.has_aes) << 1
+        fields = (self.unit, self.window, self.streams, self.label, flags, self.previous)
         return self._LAYOUT.pack(*fields) + names
 
     @classmethod
@@ -48,7 +50,8 @@ class Hello:
         unit, window, streams, label, flags, previous = cls._LAYOUT.unpack(reader.take(cls._LAYOUT.size))
         if unit < UNIT_MIN or (streams and window < 256):
             raise WireError("a value of the hello is not allowed")
-        return cls(unit, window, min(streams, 4), label, bool(flags & 1), previous, reader.short(), reader.short())
+        flag = [bool(flags & bit) for bit in (1, 2)]
+        return cls(unit, window, min(streams, 4), label, *flag, previous, reader.short(), reader.short())
 
 
 def handshake(
