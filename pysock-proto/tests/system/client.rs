@@ -199,6 +199,9 @@ impl<K: Crypto> Client<K> {
                 (self.welcome, self.bound, self.pin) = (true, true, Some(server.key()));
                 sh.presence[self.at].0 = (!self.closing).then_some(end.link);
                 sh.note("welcome", self.at as u64, 0);
+                for _ in 0..2 {
+                    self.open(sh);
+                }
             }
             Got::Refused(why) => {
                 // A client that has restarted may be admitted twice at once.
@@ -326,7 +329,10 @@ impl<K: Crypto> Client<K> {
         }
         end.conn.close(CloseReason::Done);
         self.closing = true;
-        self.streams.clear();
+        for (_, _, text, _) in std::mem::take(&mut self.streams) {
+            // It has no end: it is no message.
+            sh.accounts.gives_up(self.at, &text, SERVER, false);
+        }
         sh.accounts.closes(self.at);
         sh.presence[self.at] = (None, [false; 3]);
         let envelope = Envelope { channel: ChannelId(0), party: Party::Server, kind: Kind::Message };
@@ -377,23 +383,12 @@ impl<K: Crypto> Client<K> {
         if !self.welcome || self.closing {
             return;
         }
-        let Some(end) = &mut self.end else { return };
-        if !end.conn.is_open() {
+        if !self.end.as_ref().is_some_and(|end| end.conn.is_open()) {
             return;
         }
         match sh.chance.below(20) {
-            0..2 if self.questions < 8 => {
-                let which = sh.chance.below(3);
-                if self.channels.iter().any(|(c, on)| *c == which && *on != Some(false)) {
-                    return;
-                }
-                let name = CHANNELS[which].parse().unwrap();
-                if end.conn.open_channel(&mut end.tx.lend(), &name).is_ok() {
-                    self.channels.push((which, None));
-                    self.questions += 1;
-                }
-            }
-            2 if sh.chance.one_in(4) => {
+            0 => self.open(sh),
+            1 if sh.chance.one_in(4) => {
                 let Some((id, which)) = self.place(sh) else { return };
                 // Only once nobody is asked there.
                 if self.requests.values().any(|(_, on)| *on == id) {
@@ -406,12 +401,26 @@ impl<K: Crypto> Client<K> {
                     sh.accounts.left(self.at, which);
                 }
             }
-            3 => {
+            2 | 3 => {
                 let other = sh.chance.below(sh.n);
                 self.look_for(other, sh);
             }
             4 => self.stream(sh),
             _ => self.say(sh),
+        }
+    }
+
+    fn open(&mut self, sh: &mut Shared) {
+        let which = sh.chance.below(3);
+        let Some(end) = &mut self.end else { return };
+        let on = self.channels.iter().any(|(c, on)| *c == which && *on != Some(false));
+        if on || self.questions >= 8 {
+            return;
+        }
+        let name = CHANNELS[which].parse().unwrap();
+        if end.conn.open_channel(&mut end.tx.lend(), &name).is_ok() {
+            self.channels.push((which, None));
+            self.questions += 1;
         }
     }
 
@@ -451,8 +460,8 @@ impl<K: Crypto> Client<K> {
         let mut get: BTreeSet<usize> = match to {
             EVERYONE => (0..sh.n).filter(|c| *c != self.at && sh.present(*c, which)).collect(),
             SERVER => [SERVER].into(),
-            // Whether it is there or not: it gets the message, or this side hears that it did not.
-            one => [one].into(),
+            // Who is not there gets nothing, and this side may hear so.
+            one => [one].into_iter().filter(|one| sh.present(*one, which)).collect(),
         };
         if sh.is_cut(link) {
             get.clear();

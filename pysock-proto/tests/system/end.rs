@@ -101,7 +101,7 @@ impl<K: Crypto> End<K> {
     /// The next event, reading as much as that takes. `None`: there is nothing more to read now.
     pub fn next(&mut self, env: &Env<'_>, sh: &mut Shared) -> Option<Got> {
         loop {
-            if self.failed.is_some() || self.conn.is_over() {
+            if !self.reads() {
                 return None;
             }
             match self.conn.receive(&mut self.rx.lend(), env).map(|event| event.map(Got::from)) {
@@ -120,7 +120,7 @@ impl<K: Crypto> End<K> {
                 }
             }
             self.push(env, sh);
-            if self.failed.is_some() || self.conn.is_over() {
+            if !self.reads() {
                 return None;
             }
             let (now, way) = (sh.now, 1 - self.side);
@@ -168,6 +168,10 @@ impl<K: Crypto> End<K> {
     pub fn is_done(&self, now: u64) -> bool {
         let said = self.tx.sealed().is_empty();
         (self.conn.is_over() || self.failed.is_some()) && (said || self.until.is_some_and(|at| at <= now))
+    }
+
+    pub fn reads(&self) -> bool {
+        !self.conn.is_over() && self.failed.is_none()
     }
 
     pub fn is_over(&self) -> bool {

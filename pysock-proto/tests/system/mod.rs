@@ -203,7 +203,7 @@ impl<K: Crypto> System<K> {
             also(client.connect_at.filter(|_| !self.sh.over));
             also((!self.sh.over && client.act_at > 0).then_some(client.act_at));
             if let Some(end) = &client.end {
-                also(self.sh.links[&end.link].next(DOWN, true));
+                also(self.sh.links[&end.link].next(DOWN, end.reads()));
             }
         }
         for (slot, conn) in &self.server.conns {
@@ -222,7 +222,7 @@ impl<K: Crypto> System<K> {
                 self.drive_client(at);
             }
             if self.clients[at].act_at <= now && !self.sh.over {
-                self.clients[at].act_at = now + 1 + self.sh.chance.below(300) as u64;
+                self.clients[at].act_at = now + 1 + self.sh.chance.below(100) as u64;
                 self.act(at, acts);
                 self.drive_client(at);
             }
@@ -232,8 +232,9 @@ impl<K: Crypto> System<K> {
                 }
                 continue;
             };
-            let link = self.sh.link(end.link);
-            let more = link.takes_more(UP) | link.next(DOWN, true).is_some_and(|by| by <= now);
+            let (link, reads) = (end.link, end.reads());
+            let link = self.sh.link(link);
+            let more = link.takes_more(UP) | link.next(DOWN, reads).is_some_and(|by| by <= now);
             if more || self.clients[at].deadline().is_some_and(|by| by <= now) {
                 self.drive_client(at);
             }
@@ -442,7 +443,7 @@ impl<K: Crypto> System<K> {
 /// Lives through one system.
 pub fn play<K: Crypto>(seed: u64, verbose: bool) -> Outcome {
     let mut system = System::<K>::new(seed, verbose);
-    let length = [5_000, 20_000, 40_000][system.sh.chance.below(3)] / system.sh.n as u64 * 2;
+    let length = [5_000, 20_000, 40_000][system.sh.chance.below(3)] * 2 / system.sh.n as u64;
     system.run(1_000 + length, true);
     if system.sh.chance.one_in(4) {
         // Long silence, in which only signs of life travel.

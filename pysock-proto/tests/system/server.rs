@@ -165,7 +165,7 @@ impl<K: Crypto> Server<K> {
 
     pub fn reads(&self, slot: u32) -> bool {
         let conn = &self.conns[&slot];
-        conn.admission.is_none() && conn.waits_for.is_none() && !conn.end.conn.is_over()
+        conn.admission.is_none() && conn.waits_for.is_none() && conn.end.reads()
     }
 
     /// Does what there is to do on one connection; the others that have something to do now.
@@ -345,7 +345,9 @@ impl<K: Crypto> Server<K> {
                     _ => None,
                 };
                 let active = self.registry.get(sender.peer).and_then(Entry::slot);
-                let sure = active == Some(Slot(slot)) && !sh.is_cut(self.conns[&slot].end.link);
+                let link = self.conns[&slot].end.link;
+                let listens = sh.presence[who].0 == Some(link) && !sh.is_cut(link);
+                let sure = active == Some(Slot(slot)) && listens;
                 let at = usize::from(bytes[1]);
                 assert!(peer.is_none_or(|peer| peer == at || at == EVERYONE));
                 let counts = sure && kind == Kind::Message;
