@@ -147,6 +147,10 @@ impl Link {
         bytes.or(end).map(|at| at.max(self.still_until))
     }
 
+    pub fn moves(&self, now: u64) -> bool {
+        now >= self.still_until
+    }
+
     pub fn stands_still(&mut self, until: u64) {
         self.still_until = self.still_until.max(until);
         self.faulty = true;

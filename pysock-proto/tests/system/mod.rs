@@ -51,6 +51,8 @@ pub struct Shared {
     pub over: bool,
     /// Some request got no answer, for want of room to say even that.
     pub unanswered: bool,
+    /// Connections that were replaced by an older one of the same client.
+    pub replaced: u64,
     pub verbose: bool,
     hash: u64,
     pub count: [u64; 8],
@@ -139,6 +141,7 @@ impl<K: Crypto> System<K> {
             rough: evil > 0,
             over: false,
             unanswered: false,
+            replaced: 0,
             verbose,
             hash: seed,
             count: [0; 8],
@@ -384,7 +387,10 @@ impl<K: Crypto> System<K> {
                 c.friends.iter().filter(open).map(|friend| (c.at, *friend))
             });
             let shut: Vec<_> = shut.collect();
-            let out = self.clients.iter().any(|c| !c.welcome || c.end.is_none());
+            // Who is cut off may take its idle time to learn of it.
+            let well = |link: &u32| !self.sh.is_cut(*link) && self.sh.links[link].moves(self.sh.now);
+            let link = |c: &Client<K>| c.end.as_ref().map(|end| end.link);
+            let out = self.clients.iter().any(|c| !c.welcome || !link(c).as_ref().is_some_and(well));
             if shut.is_empty() && !out {
                 return;
             }

@@ -11,7 +11,7 @@ use pysock_proto::{
     SendError, ServerSetup, StreamId, Unit,
     crypto::Crypto,
     registry::{Claim, Entry, FixedRegistry, Policy, Registry, Slot},
-    router::{FixedRouter, Route, Router, Sender},
+    router::{Channel, FixedRouter, Route, Router, Sender},
     store::Fixed,
 };
 
@@ -26,6 +26,9 @@ use super::{
 const LONG: usize = 12;
 const HANDSHAKES: usize = 4;
 
+/// Requester, responder, channel and number.
+type Asked = (u32, u32, u32, u32);
+
 enum Out {
     Message { from: Option<PeerInfo>, local: ChannelId, kind: Kind, bytes: Rc<[u8]> },
     Failed(Envelope, Failure),
@@ -39,7 +42,6 @@ pub struct Conn<K: Crypto> {
     pub end: End<K>,
     /// Waits for the disk, until then.
     admission: Option<(pysock_proto::Admission, Claim, u64)>,
-    claimed: Option<Claim>,
     pub sender: Option<(Sender, PeerInfo)>,
     announced: VecDeque<PeerId>,
     outbox: VecDeque<Out>,
@@ -60,8 +62,8 @@ pub struct Server<K: Crypto> {
     pub conns: BTreeMap<u32, Conn<K>>,
     next_slot: u32,
     ephemerals: u64,
-    /// Requester, responder, channel and number: of requests without an answer.
-    pending: BTreeMap<(u32, u32, u32, u32), ()>,
+    /// Requests without an answer.
+    pending: BTreeSet<Asked>,
     policy: Policy,
     disk: Vec<(PublicKey, Name)>,
     /// Units for a full queue are dropped; otherwise their sender waits.
@@ -102,7 +104,7 @@ impl<K: Crypto> Server<K> {
             conns: BTreeMap::new(),
             next_slot: 0,
             ephemerals: 0,
-            pending: BTreeMap::new(),
+            pending: BTreeSet::new(),
             policy,
             disk: vec![],
             drops: sh.chance.one_in(2),
@@ -128,7 +130,6 @@ impl<K: Crypto> Server<K> {
         let conn = Conn {
             end: End::new(conn, self.limits, 3_000, link, DOWN),
             admission: None,
-            claimed: None,
             sender: None,
             announced: VecDeque::new(),
             outbox: VecDeque::new(),
@@ -228,6 +229,12 @@ impl<K: Crypto> Server<K> {
         conn.sender = Some((Sender { slot: Slot(slot), peer: admitted.peer }, peer));
         if let Some(Slot(older)) = admitted.replaced {
             self.router.drop_slot(Slot(older));
+            // What was on its way there is lost with it.
+            let who = sh.client(&key);
+            let link = self.conns[&older].end.link;
+            let link = sh.link(link);
+            (link.faulty, link.cut) = (true, true);
+            sh.accounts.disconnected(who);
             self.conns.get_mut(&older).unwrap().end.conn.close(CloseReason::Replaced);
             others.insert(older);
         }
@@ -258,7 +265,13 @@ impl<K: Crypto> Server<K> {
                 let result = joined.map(drop).map_err(|_| Failure::NoChannel);
                 conn.outbox.push_back(Out::Opened(id, result));
             }
-            Got::Left(id) => drop(self.router.leave(Slot(slot), id)),
+            Got::Left(id) => {
+                if let Some(channel) = self.router.leave(Slot(slot), id) {
+                    let who = |key: &Asked| key.1 == slot && key.2 == channel.0;
+                    let own = self.conns[&slot].sender.unwrap().0.peer;
+                    self.forgets(own, who, Failure::NotOnChannel, others);
+                }
+            }
             Got::Find(query, find) => {
                 let found = match find {
                     Find::Key(key) => self.registry.by_key(&key).filter(|e| e.slot().is_some()),
@@ -330,10 +343,10 @@ impl<K: Crypto> Server<K> {
                 let may = match kind {
                     Kind::Message => true,
                     Kind::Request(RequestId(id)) => {
-                        self.pending.insert((slot, other, on, id), ());
+                        self.pending.insert((slot, other, on, id));
                         true
                     }
-                    Kind::Reply(RequestId(id)) => self.pending.remove(&(other, slot, on, id)).is_some(),
+                    Kind::Reply(RequestId(id)) => self.pending.remove(&(other, slot, on, id)),
                 };
                 assert!(may, "nobody has asked {who} for this reply");
                 to.push(member);
@@ -381,7 +394,7 @@ impl<K: Crypto> Server<K> {
         let own = self.conns[&slot].sender.unwrap().0.peer;
         let Some(channel) = self.router.resolve(Slot(slot), envelope.channel) else { return };
         let Some(Slot(other)) = self.registry.get(id).and_then(Entry::slot) else { return };
-        if self.pending.remove(&(other, slot, channel.0, n)).is_none() {
+        if !self.pending.remove(&(other, slot, channel.0, n)) {
             return;
         }
         let Some(local) = self.router.local(Slot(other), channel) else { return };
@@ -477,29 +490,38 @@ impl<K: Crypto> Server<K> {
         if let Some((_, claim, _)) = conn.admission {
             self.registry.withdraw(claim);
         }
-        drop(conn.claimed);
         self.router.drop_slot(Slot(slot));
-        let asked: Vec<_> =
-            self.pending.keys().filter(|k| k.0 == slot || k.1 == slot).copied().collect();
         let Some((sender, _)) = conn.sender else { return };
-        for key in asked {
-            self.pending.remove(&key);
-            let (requester, _, channel, id) = key;
-            let Some(to) = self.conns.get_mut(&requester) else { continue };
-            let channel = pysock_proto::router::Channel(channel);
-            // Who has left the channel has given up its requests there.
-            let Some(local) = self.router.local(Slot(requester), channel) else { continue };
-            let (party, kind) = (Party::Peer(sender.peer), Kind::Request(RequestId(id)));
-            let envelope = Envelope { channel: local, party, kind };
-            to.outbox.push_back(Out::Failed(envelope, Failure::Unknown));
-            others.insert(requester);
-        }
+        let who = |key: &Asked| key.0 == slot || key.1 == slot;
+        self.forgets(sender.peer, who, Failure::Unknown, others);
         let gone = self.registry.offline(sender.peer, Slot(slot));
         for other in conn.partners.into_iter().filter(|_| gone) {
             if self.conns.contains_key(&other) {
                 self.relay_failed(other, sender.peer, Failure::Gone, sh);
                 others.insert(other);
             }
+        }
+    }
+
+    /// Requests that `responder` will not answer any more.
+    fn forgets(
+        &mut self,
+        responder: PeerId,
+        is_it: impl Fn(&Asked) -> bool,
+        why: Failure,
+        others: &mut BTreeSet<u32>,
+    ) {
+        let asked: Vec<Asked> = self.pending.iter().filter(|key| is_it(key)).copied().collect();
+        for key in asked {
+            self.pending.remove(&key);
+            let (requester, _, channel, id) = key;
+            let Some(to) = self.conns.get_mut(&requester) else { continue };
+            // Who has left the channel has given up its requests there.
+            let Some(local) = self.router.local(Slot(requester), Channel(channel)) else { continue };
+            let (party, kind) = (Party::Peer(responder), Kind::Request(RequestId(id)));
+            let envelope = Envelope { channel: local, party, kind };
+            to.outbox.push_back(Out::Failed(envelope, why));
+            others.insert(requester);
         }
     }
 
