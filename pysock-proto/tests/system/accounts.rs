@@ -66,6 +66,7 @@ impl Accounts {
     pub fn got(&mut self, at: usize, stamp: usize, channel: usize, message: &[u8]) {
         let (n, len) = (number(message), message.len() - HEAD);
         let to = usize::from(message[1]);
+        assert_ne!(stamp, at, "an echo");
         assert_eq!(message, text(stamp, to, channel, n, len), "{at} got what {stamp} did not send so");
         assert!(to == at || to == EVERYONE, "{at} got what {stamp} sent to {to}");
         let last = self.last.insert((stamp, channel, at), n);

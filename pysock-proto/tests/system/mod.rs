@@ -47,6 +47,8 @@ pub struct Shared {
     pub presence: Vec<(Option<u32>, [bool; 3])>,
     /// Links fail in this system.
     pub rough: bool,
+    /// Nothing goes wrong any more.
+    pub healing: bool,
     /// No new connections any more.
     pub over: bool,
     /// Some request got no answer, for want of room to say even that.
@@ -139,6 +141,7 @@ impl<K: Crypto> System<K> {
             keys: vec![],
             presence: vec![(None, [false; 3]); n],
             rough: evil > 0,
+            healing: false,
             over: false,
             unanswered: false,
             replaced: 0,
@@ -399,6 +402,7 @@ impl<K: Crypto> System<K> {
     }
 
     fn settles(&mut self) {
+        self.sh.healing = true;
         self.heals();
         // One side may have lost the session and not know it yet.
         for _ in 0..3 {

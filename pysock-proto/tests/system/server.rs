@@ -66,6 +66,8 @@ pub struct Server<K: Crypto> {
     pending: BTreeSet<Asked>,
     policy: Policy,
     disk: Vec<(PublicKey, Name)>,
+    /// It repeats and forgets sealed units now and then, which is nobody's loss but its own.
+    sloppy: bool,
     /// Units for a full queue are dropped; otherwise their sender waits.
     drops: bool,
 }
@@ -107,6 +109,7 @@ impl<K: Crypto> Server<K> {
             pending: BTreeSet::new(),
             policy,
             disk: vec![],
+            sloppy: sh.rough && sh.chance.one_in(2),
             drops: sh.chance.one_in(2),
         }
     }
@@ -425,6 +428,7 @@ impl<K: Crypto> Server<K> {
         };
         let to = self.conns.get_mut(&other).unwrap();
         to.partners.insert(slot);
+        let copies = if self.sloppy && !sh.healing { [0, 2, 1][sh.chance.below(60).min(2)] } else { 1 };
         let takes = to.end.conn.remote_limits().map_or(0, |l| usize::from(l.record) - 23);
         let full = match unit {
             Unit::Handshake => to.handshakes.len() >= HANDSHAKES,
@@ -437,10 +441,12 @@ impl<K: Crypto> Server<K> {
             }
             return;
         }
-        let out = Out::Unit { from, unit, bytes };
-        match unit {
-            Unit::Handshake => to.handshakes.push_back(out),
-            Unit::Record => to.outbox.push_back(out),
+        for _ in 0..copies {
+            let out = Out::Unit { from, unit, bytes: bytes.clone() };
+            match unit {
+                Unit::Handshake => to.handshakes.push_back(out),
+                Unit::Record => to.outbox.push_back(out),
+            }
         }
         assert!(to.outbox.len() <= 4 * LONG, "a queue without a bound");
         let long = to.outbox.len() >= LONG;
