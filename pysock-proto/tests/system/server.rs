@@ -351,7 +351,10 @@ impl<K: Crypto> Server<K> {
                     }
                     Kind::Reply(RequestId(id)) => self.pending.remove(&(other, slot, on, id)),
                 };
-                assert!(may, "nobody has asked {who} for this reply");
+                if !may {
+                    // The connection that has asked is gone: it must not reach a later one.
+                    return sh.accounts.gives_up(who, &bytes, usize::from(bytes[1]), false);
+                }
                 to.push(member);
             }
             Ok(Route::Members(members)) => to.extend(members),
