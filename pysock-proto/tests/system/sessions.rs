@@ -50,6 +50,7 @@ impl<K: Crypto> Client<K> {
             }
             PeerEvent::Offered(key) => Heard::Offered(key),
             PeerEvent::Open { fresh } => {
+                // Only now, as a program does that keeps keys of those with whom it has had a session.
                 self.accepted.insert(from);
                 self.shut.remove(&from);
                 Heard::Open { fresh }
