@@ -21,13 +21,19 @@ impl Drop for Guard {
         if std::thread::panicking() {
             let command = "cargo test -p pysock-proto --test simulation";
             let Guard(seed, test) = self;
-            eprintln!("seed {seed} fails; again: PYSOCK_SEED={seed} {command} {test} -- --exact --nocapture");
+            let command = format!("{command} {test} -- --exact --nocapture");
+            eprintln!("seed {seed} fails; again: PYSOCK_SEED={seed} {command}");
         }
     }
 }
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// The one that is to be replayed, or these.
+fn chosen(usual: &[u64]) -> Vec<u64> {
+    number("PYSOCK_SEED").map_or_else(|| usual.to_vec(), |one| vec![one])
 }
 
 fn seed(seed: u64) -> Outcome {
@@ -59,12 +65,13 @@ fn systems_keep_what_the_documents_promise() {
     let all: Vec<u64> = all[0].iter().zip(all[1]).map(|(a, b)| a + b).collect();
     eprintln!("delivered, failed, excused, events, in sessions …: {all:?}");
     // The links are rough, and yet much gets through; and everything that can be reported is.
-    assert!(all.iter().all(|count| *count > 0), "{all:?}");
+    let enough = seeds.end - seeds.start < 100 || all.iter().all(|count| *count > 0);
+    assert!(enough, "{all:?}");
 }
 
 #[test]
 fn a_seed_is_the_same_story_each_time() {
-    for seed in [1, 2, 3, 7, 42] {
+    for seed in chosen(&[1, 2, 3, 7, 42]) {
         let _guard = Guard(seed, "a_seed_is_the_same_story_each_time");
         assert_eq!(play::<Cheap>(seed, false), play::<Cheap>(seed, false));
     }
@@ -73,8 +80,8 @@ fn a_seed_is_the_same_story_each_time() {
 
 #[test]
 fn systems_with_real_cryptography_do_so_too() {
-    for seed in 0..6 {
+    for seed in chosen(&[0, 1, 2, 3, 4, 5]) {
         let _guard = Guard(seed, "systems_with_real_cryptography_do_so_too");
-        play::<RustCrypto>(seed, false);
+        play::<RustCrypto>(seed, number("PYSOCK_SEED").is_some());
     }
 }

@@ -67,7 +67,11 @@ impl Accounts {
         let (n, len) = (number(message), message.len() - HEAD);
         let to = usize::from(message[1]);
         assert_ne!(stamp, at, "an echo");
-        assert_eq!(message, text(stamp, to, channel, n, len), "{at} got what {stamp} did not send so");
+        assert_eq!(
+            message,
+            text(stamp, to, channel, n, len),
+            "{at} got what {stamp} did not send so"
+        );
         assert!(to == at || to == EVERYONE, "{at} got what {stamp} sent to {to}");
         let last = self.last.insert((stamp, channel, at), n);
         assert!(last < Some(n), "{at} got number {n} of {stamp} on {channel} after {last:?}");
@@ -131,8 +135,8 @@ impl Accounts {
 
     /// Nothing is on its way any more.
     pub fn settle(&self) {
-        for ((from, n), sent) in &self.open {
-            panic!("{from} sent number {n} on {}: lost to {:?} without a word", sent.channel, sent.to);
+        if let Some(((from, n), Sent { channel, to })) = self.open.first_key_value() {
+            panic!("{from} sent number {n} on {channel}: lost to {to:?} without a word");
         }
         assert!(self.reports.values().all(|left| *left == 0), "unheard: {:?}", self.reports);
     }

@@ -1,14 +1,14 @@
 //! A client: its connection, its channels and requests, and its sessions with others. It is an honest program; what it
 //! asks for is drawn by lot.
 
+mod acts;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pysock_proto::{
-    ChannelId, ClientSetup, CloseReason, Connection, Env, Envelope, Ephemeral, Expect, Failure, Find,
+    ChannelId, ClientSetup, CloseReason, Connection, Env, Envelope, Ephemeral, Expect, Failure,
     Identity, Instant, Keypair, Kind, Limits, Name, Party, PeerId, PeerInfo, PublicKey, RequestId,
-    SecretKey, SendError, StreamId, Suite,
-    crypto::Crypto,
-    peer::FixedPeers,
+    SecretKey, SendError, StreamId, Suite, crypto::Crypto, peer::FixedPeers,
 };
 
 use super::{
@@ -33,6 +33,8 @@ pub struct Client<K: Crypto> {
     /// The name that it asks for on this connection belongs to somebody else.
     asks_for_anothers: bool,
     bound: bool,
+    /// Its own number on this connection.
+    id: Option<PeerId>,
     pub welcome: bool,
     closing: bool,
     /// By their number: which it is, and whether this side is on it.
@@ -82,6 +84,7 @@ impl<K: Crypto> Client<K> {
             ephemerals: 0,
             asks_for_anothers: false,
             bound: false,
+            id: None,
             welcome: false,
             closing: false,
             channels: vec![],
@@ -115,7 +118,8 @@ impl<K: Crypto> Client<K> {
         server.connected(link, sh);
         let others = self.bound && server.keeps_names() && sh.rough && sh.chance.one_in(10);
         self.asks_for_anothers = others;
-        let name: Name = if others { NAMES[(self.at + 1) % sh.n].parse().unwrap() } else { self.name };
+        let name: Name =
+            if others { NAMES[(self.at + 1) % sh.n].parse().unwrap() } else { self.name };
         let expect = self.pin.as_ref().map_or(Expect::Unknown, Expect::Pinned);
         let (limits, suite) = (self.limits, Suite::ChaChaPoly);
         let setup = ClientSetup { name: &name, limits, expect, psk: None, suite };
@@ -194,7 +198,8 @@ impl<K: Crypto> Client<K> {
                 assert_eq!(*verify.key(), server.key());
                 end.conn.accept(verify).unwrap();
             }
-            Got::Welcome(_) => {
+            Got::Welcome(id) => {
+                self.id = Some(id);
                 assert!(!self.asks_for_anothers, "{} got a name that is another's", self.at);
                 (self.welcome, self.bound, self.pin) = (true, true, Some(server.key()));
                 sh.presence[self.at].0 = (!self.closing).then_some(end.link);
@@ -205,7 +210,11 @@ impl<K: Crypto> Client<K> {
             }
             Got::Refused(why) => {
                 // A client that has restarted may be admitted twice at once.
-                assert!(Server::<K>::may_refuse(why) && self.asks_for_anothers, "{}: {why}", self.at);
+                assert!(
+                    Server::<K>::may_refuse(why) && self.asks_for_anothers,
+                    "{}: {why}",
+                    self.at
+                );
             }
             Got::Opened(id, result) => {
                 self.questions -= 1;
@@ -215,11 +224,14 @@ impl<K: Crypto> Client<K> {
                     sh.presence[self.at].1[*which] = result.is_ok();
                 }
             }
-            Got::Found(_, found) => {
+            Got::Found(query, found) => {
                 self.questions -= 1;
                 if let Some(info) = found {
+                    let who = sh.client(&info.key);
+                    assert_eq!(who, usize::from(query), "another than was looked for");
+                    assert!(who == self.at || Some(info.id) != self.id, "a number for two");
                     self.peers.named(&info);
-                    self.found.insert(sh.client(&info.key), info);
+                    self.found.insert(who, info);
                 }
             }
             Got::Peer(info) => {
@@ -296,7 +308,8 @@ impl<K: Crypto> Client<K> {
             let reply = Envelope { channel, party, kind: Kind::Reply(id) };
             // What it sends behind its large message would overtake it.
             let held = self.streams.iter().any(|(_, on, ..)| *on == channel);
-            let sent = if held { Err(SendError::Streams) } else { end.conn.send(tx, &reply, &message) };
+            let sent =
+                if held { Err(SendError::Streams) } else { end.conn.send(tx, &reply, &message) };
             if sent.is_ok() {
                 let sure = sh.present(to, which) && !sh.is_cut(end.link);
                 let to = if sure { Some(to) } else { None };
@@ -325,25 +338,6 @@ impl<K: Crypto> Client<K> {
         }
     }
 
-    /// Closes its connection in peace; whatever it tries to send from now on is refused.
-    pub fn close(&mut self, sh: &mut Shared) {
-        let Some(end) = &mut self.end else { return };
-        if end.conn.is_over() || self.closing {
-            return;
-        }
-        end.conn.close(CloseReason::Done);
-        self.closing = true;
-        for (_, _, text, _) in std::mem::take(&mut self.streams) {
-            // It has no end: it is no message.
-            sh.accounts.gives_up(self.at, &text, SERVER, false);
-        }
-        sh.accounts.closes(self.at);
-        sh.presence[self.at] = (None, [false; 3]);
-        let envelope = Envelope { channel: ChannelId(0), party: Party::Server, kind: Kind::Message };
-        let sent = end.conn.send(&mut end.tx.lend(), &envelope, b"too late");
-        assert_eq!(sent, Err(SendError::NotOpen));
-    }
-
     /// The connection is over, or torn away.
     pub fn ends(&mut self, sh: &mut Shared) {
         let Some(end) = self.end.take() else { return };
@@ -367,129 +361,12 @@ impl<K: Crypto> Client<K> {
     /// It loses what is in memory.
     pub fn restart(&mut self, sh: &mut Shared) {
         self.ends(sh);
-        self.peers = FixedPeers::new(self.name, self.limits, Default::default(), Default::default());
+        self.peers =
+            FixedPeers::new(self.name, self.limits, Default::default(), Default::default());
         self.shut.clear();
         for other in 0..sh.n {
             sh.ledger.forget(self.at, other);
         }
-    }
-
-    fn place(&self, sh: &mut Shared) -> Option<(ChannelId, usize)> {
-        let on: Vec<_> = (0..self.channels.len()).filter(|c| self.channels[*c].1 == Some(true)).collect();
-        let held = |c: &usize| !self.streams.iter().any(|(_, on, ..)| usize::from(on.0) == *c);
-        let on: Vec<_> = on.into_iter().filter(held).collect();
-        let c = *on.get(sh.chance.below(on.len().max(1)))?;
-        Some((ChannelId(c as u16), self.channels[c].0))
-    }
-
-    /// Something outside of sessions.
-    pub fn act(&mut self, sh: &mut Shared) {
-        if !self.welcome || self.closing {
-            return;
-        }
-        if !self.end.as_ref().is_some_and(|end| end.conn.is_open()) {
-            return;
-        }
-        match sh.chance.below(20) {
-            0 => self.open(sh),
-            1 if sh.chance.one_in(4) => {
-                let Some((id, which)) = self.place(sh) else { return };
-                // Only once nobody is asked there.
-                if self.requests.values().any(|(_, on)| *on == id) {
-                    return;
-                }
-                let end = self.end.as_mut().unwrap();
-                if end.conn.leave_channel(&mut end.tx.lend(), id).is_ok() {
-                    self.channels[usize::from(id.0)].1 = Some(false);
-                    sh.presence[self.at].1[which] = false;
-                    sh.accounts.left(self.at, which);
-                }
-            }
-            2 | 3 => {
-                let other = sh.chance.below(sh.n);
-                self.look_for(other, sh);
-            }
-            4 => self.stream(sh),
-            _ => self.say(sh),
-        }
-    }
-
-    fn open(&mut self, sh: &mut Shared) {
-        let which = sh.chance.below(3);
-        let Some(end) = &mut self.end else { return };
-        let on = self.channels.iter().any(|(c, on)| *c == which && *on != Some(false));
-        if on || self.questions >= 8 {
-            return;
-        }
-        let name = CHANNELS[which].parse().unwrap();
-        if end.conn.open_channel(&mut end.tx.lend(), &name).is_ok() {
-            self.channels.push((which, None));
-            self.questions += 1;
-        }
-    }
-
-    pub fn look_for(&mut self, other: usize, sh: &Shared) {
-        let Some(end) = &mut self.end else { return };
-        if self.questions < 8 && self.welcome {
-            let find = Find::Key(sh.keys[other]);
-            if end.conn.find(&mut end.tx.lend(), 0, &find).is_ok() {
-                self.questions += 1;
-            }
-        }
-    }
-
-    fn say(&mut self, sh: &mut Shared) {
-        let Some((id, which)) = self.place(sh) else { return };
-        let friend = sh.chance.below(sh.n);
-        let (to, party) = match sh.chance.below(4) {
-            0 => (SERVER, Party::Server),
-            1 => (EVERYONE, Party::Everyone),
-            _ => match self.found.get(&friend) {
-                Some(info) => (friend, Party::Peer(info.id)),
-                None => return,
-            },
-        };
-        let asks = to != EVERYONE && to != self.at && sh.chance.one_in(3);
-        let kind = if asks { Kind::Request(RequestId(self.next_request)) } else { Kind::Message };
-        let len = sh.chance.below(150);
-        let message = sh.accounts.message(self.at, to, which, len);
-        let envelope = Envelope { channel: id, party, kind };
-        let end = self.end.as_mut().unwrap();
-        match end.conn.send(&mut end.tx.lend(), &envelope, &message) {
-            Ok(()) => {}
-            Err(SendError::Full(_)) => return,
-            Err(why) => panic!("{why}"),
-        }
-        let link = end.link;
-        let mut get: BTreeSet<usize> = match to {
-            EVERYONE => (0..sh.n).filter(|c| *c != self.at && sh.present(*c, which)).collect(),
-            SERVER => [SERVER].into(),
-            // Who is not there gets nothing, and this side may hear so.
-            one => [one].into_iter().filter(|one| sh.present(*one, which)).collect(),
-        };
-        if sh.is_cut(link) {
-            get.clear();
-        }
-        sh.accounts.sent(self.at, which, get);
-        if asks {
-            self.requests.insert(self.next_request, (party, id));
-            self.next_request += 1;
-        }
-    }
-
-    fn stream(&mut self, sh: &mut Shared) {
-        let Some((id, which)) = self.place(sh) else { return };
-        let len = sh.chance.below(3_000);
-        let declared = sh.chance.one_in(2);
-        let message = sh.accounts.message(self.at, SERVER, which, len);
-        let envelope = Envelope { channel: id, party: Party::Server, kind: Kind::Message };
-        let end = self.end.as_mut().unwrap();
-        let length = declared.then_some(message.len() as u64);
-        let begun = end.conn.begin(&mut end.tx.lend(), &envelope, length);
-        let Ok(stream) = begun else { return };
-        let to: BTreeSet<_> = if sh.is_cut(end.link) { [].into() } else { [SERVER].into() };
-        sh.accounts.sent(self.at, which, to);
-        self.streams.push((stream, id, message, 0));
     }
 
     pub fn probe(&mut self, now: u64) {
@@ -509,9 +386,10 @@ impl<K: Crypto> Client<K> {
 
     /// What a deadline has to change: something leaves, ends, or is due at another time.
     pub fn state(&self) -> impl PartialEq + std::fmt::Debug + use<K> {
-        let end = self.end.as_ref().map(|end| {
-            (end.written, end.tx.sealed().len(), end.is_over(), end.conn.deadline())
-        });
+        let end = self
+            .end
+            .as_ref()
+            .map(|end| (end.written, end.tx.sealed().len(), end.is_over(), end.conn.deadline()));
         (end, self.peers.deadline(), self.ephemerals)
     }
 

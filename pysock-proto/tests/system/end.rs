@@ -2,8 +2,9 @@
 //! free to act.
 
 use pysock_proto::{
-    Admission, ChannelId, ChannelName, CloseReason, Connection, Env, Envelope, Error, Event, Failure,
-    Find, Limits, PeerId, PeerInfo, Refusal, RxBuf, StreamId, TxBuf, Unit, Verify, crypto::Crypto,
+    Admission, ChannelId, ChannelName, CloseReason, Connection, Env, Envelope, Error, Event,
+    Failure, Find, Limits, PeerId, PeerInfo, Refusal, RxBuf, StreamId, TxBuf, Unit, Verify,
+    crypto::Crypto,
 };
 
 use super::Shared;
@@ -76,7 +77,13 @@ pub struct End<K: Crypto> {
 }
 
 impl<K: Crypto> End<K> {
-    pub fn new(conn: Connection<K>, limits: Limits, transmit: usize, link: u32, side: usize) -> Self {
+    pub fn new(
+        conn: Connection<K>,
+        limits: Limits,
+        transmit: usize,
+        link: u32,
+        side: usize,
+    ) -> Self {
         let rx = RxBuf::new(vec![0; usize::from(limits.record) + 2]);
         let (tx, failed) = (TxBuf::new(vec![0; transmit]), None);
         End { conn, rx, tx, link, side, failed, deaf: false, written: 0, until: None }
@@ -84,7 +91,8 @@ impl<K: Crypto> End<K> {
 
     /// An end that failed for a reason that nobody has given it is a defect.
     pub fn fails(&mut self, why: Error, sh: &mut Shared) {
-        let rough = sh.rough;
+        // Behind much on a slow link, a close and its answer may take longer than anybody waits.
+        let rough = sh.rough || sh.links.values().any(|link| link.is_slow());
         let link = sh.link(self.link);
         let may = match why {
             _ if link.altered => true,
@@ -167,7 +175,8 @@ impl<K: Crypto> End<K> {
     /// Everything is said, or can no longer be.
     pub fn is_done(&self, now: u64) -> bool {
         let said = self.tx.sealed().is_empty();
-        (self.conn.is_over() || self.failed.is_some()) && (said || self.until.is_some_and(|at| at <= now))
+        (self.conn.is_over() || self.failed.is_some())
+            && (said || self.until.is_some_and(|at| at <= now))
     }
 
     pub fn reads(&self) -> bool {

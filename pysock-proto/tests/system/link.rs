@@ -142,9 +142,14 @@ impl Link {
         if !reads || self.left[1 - way] {
             return None;
         }
-        let bytes = if pipe.arrived.is_empty() { pipe.flying.front().map(|(at, _)| *at) } else { Some(0) };
+        let bytes =
+            if pipe.arrived.is_empty() { pipe.flying.front().map(|(at, _)| *at) } else { Some(0) };
         let end = pipe.end.filter(|_| pipe.len() == 0);
         bytes.or(end).map(|at| at.max(self.still_until))
+    }
+
+    pub fn is_slow(&self) -> bool {
+        self.room < 16_000
     }
 
     pub fn moves(&self, now: u64) -> bool {

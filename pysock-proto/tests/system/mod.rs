@@ -26,7 +26,8 @@ use server::Server;
 
 pub const CHANNELS: [&str; 3] = ["one", "three", "two"];
 pub const NAMES: [&str; 12] = [
-    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "karl", "lena",
+    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "karl",
+    "lena",
 ];
 
 /// How long everything may take to heal, and to end, in milliseconds.
@@ -150,7 +151,8 @@ impl<K: Crypto> System<K> {
             count: [0; 8],
         };
         let server = Server::new(&mut sh);
-        let mut clients: Vec<Client<K>> = (0..n).map(|at| Client::new(at, &mut sh, streams)).collect();
+        let mut clients: Vec<Client<K>> =
+            (0..n).map(|at| Client::new(at, &mut sh, streams)).collect();
         sh.keys = clients.iter().map(Client::public).collect();
         for a in 0..n {
             for b in a + 1..n {
@@ -188,7 +190,11 @@ impl<K: Crypto> System<K> {
             if due && self.server.conns.contains_key(&slot) {
                 let left = self.server.deadline(slot);
                 assert!(left.is_none_or(|by| by > self.sh.now), "connection {slot} is due again");
-                assert_ne!(before, self.server.state(slot), "connection {slot} was woken for nothing");
+                assert_ne!(
+                    before,
+                    self.server.state(slot),
+                    "connection {slot} was woken for nothing"
+                );
             }
             todo.extend(others);
             rounds += 1;
@@ -282,7 +288,11 @@ impl<K: Crypto> System<K> {
     /// Wakes somebody although nothing has happened and nothing is due.
     fn probe(&mut self, next: u64) {
         let (now, chance) = (self.sh.now, &mut self.sh.chance);
-        let at = if chance.one_in(2) { next - 1 } else { now + chance.below((next - now) as usize) as u64 };
+        let at = if chance.one_in(2) {
+            next - 1
+        } else {
+            now + chance.below((next - now) as usize) as u64
+        };
         let at_client = chance.below(self.clients.len());
         self.clients[at_client].probe(at);
         let slots: Vec<u32> = self.server.conns.keys().copied().collect();
@@ -337,6 +347,11 @@ impl<K: Crypto> System<K> {
                 }
             }
             96 if sh.chance.one_in(4) => client.close(sh),
+            97 => {
+                if let Some(friend) = friend {
+                    client.renew(friend, sh);
+                }
+            }
             _ => {}
         }
     }
@@ -391,9 +406,11 @@ impl<K: Crypto> System<K> {
             });
             let shut: Vec<_> = shut.collect();
             // Who is cut off may take its idle time to learn of it.
-            let well = |link: &u32| !self.sh.is_cut(*link) && self.sh.links[link].moves(self.sh.now);
+            let well =
+                |link: &u32| !self.sh.is_cut(*link) && self.sh.links[link].moves(self.sh.now);
             let link = |c: &Client<K>| c.end.as_ref().map(|end| end.link);
-            let out = self.clients.iter().any(|c| !c.welcome || !link(c).as_ref().is_some_and(well));
+            let out =
+                self.clients.iter().any(|c| !c.welcome || !link(c).as_ref().is_some_and(well));
             if shut.is_empty() && !out {
                 return;
             }

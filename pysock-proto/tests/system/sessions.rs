@@ -143,6 +143,14 @@ impl<K: Crypto> Client<K> {
         }
     }
 
+    /// A handshake that nothing needs: what is under way goes on in another session.
+    pub fn renew(&mut self, other: usize, sh: &Shared) {
+        let id = self.peers.get(&sh.keys[other]).filter(|peer| peer.is_open()).and_then(|p| p.id());
+        if let Some(id) = id {
+            self.begin(&PeerInfo { id, key: sh.keys[other], name: sh.name(other) }, other, sh);
+        }
+    }
+
     pub fn say_to(&mut self, other: usize, len: usize, sh: &mut Shared) {
         let Some(end) = &mut self.end else { return };
         let was_open = self.peers.get(&sh.keys[other]).is_some_and(|peer| peer.is_open());
@@ -185,7 +193,9 @@ impl<K: Crypto> Client<K> {
             while *at < message.len() {
                 match to.chunk(*stream, &message[*at..]) {
                     Ok(n) => *at += n,
-                    Err(SendError::NoCredit | SendError::Full(_) | SendError::NotOpen) => return true,
+                    Err(SendError::NoCredit | SendError::Full(_) | SendError::NotOpen) => {
+                        return true;
+                    }
                     Err(why) => panic!("{why}"),
                 }
             }
@@ -199,7 +209,10 @@ impl<K: Crypto> Client<K> {
         if let Some(end) = &mut self.end {
             let tx = &mut end.tx.lend();
             let closed = end.conn.to_peer(tx, &mut self.peers, &sh.keys[other]);
-            assert!(matches!(closed, Err(SendError::NotOpen)), "sends in a session that it has closed");
+            assert!(
+                matches!(closed, Err(SendError::NotOpen)),
+                "sends in a session that it has closed"
+            );
         }
     }
 }
