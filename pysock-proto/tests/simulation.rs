@@ -11,7 +11,7 @@ use pysock_proto::RustCrypto;
 use system::{Outcome, cheap::Cheap, play};
 
 /// How many seeds run if nobody says otherwise.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 250;
 
 /// Says how to see a failure again.
 struct Guard(u64, &'static str);
