@@ -12,7 +12,7 @@ use std::{
 };
 
 use pysock_proto::{
-    Name, PeerId, PublicKey,
+    Name, PeerId, PublicKey, Refusal,
     registry::{Claim, FixedRegistry, Policy, Registry, Slot},
     store::Fixed,
 };
@@ -60,6 +60,8 @@ struct Asking {
     key: usize,
     name: usize,
     claim: Claim,
+    /// The number of its connection, which began before it could ask.
+    slot: u32,
     stored: bool,
 }
 
@@ -165,7 +167,8 @@ impl World {
                 self.see(user.is_none_or(|user| user == key(k)), "a name in use was given twice");
                 self.see(own.is_none_or(|own| own == name(n)), "a key has two names");
                 self.number(k, claim.peer());
-                self.claims.push(Asking { key: k, name: n, claim, stored: false });
+                self.slots += 1;
+                self.claims.push(Asking { key: k, name: n, claim, slot: self.slots, stored: false });
             }
             Err(_) => {
                 let same = before == format!("{:?}", self.registry);
@@ -178,30 +181,33 @@ impl World {
     }
 
     fn confirm(&mut self, which: usize) {
-        let Asking { key: k, name: n, claim, .. } = self.claims.remove(which);
+        let Asking { key: k, name: n, claim, slot, .. } = self.claims.remove(which);
+        let active = self.live.iter().find(|(_, (of, _, gone))| *of == k && !gone);
+        let active = active.map(|(slot, _)| *slot);
         let known = self.registry.get(claim.peer()).is_some();
         let (peer, persists) = (claim.peer(), claim.must_persist());
-        self.slots += 1;
-        match self.registry.confirm(claim, Slot(self.slots)) {
+        match self.registry.confirm(claim, Slot(slot)) {
             Ok(admitted) => {
                 self.see(
                     known && admitted.peer == peer,
                     "a claim that the operator ended lives on",
                 );
-                let older = self.live.iter().find(|(_, (of, _, gone))| *of == k && !gone);
-                let older = older.map(|(slot, _)| *slot);
                 let replaced = admitted.replaced.map(|slot| slot.0);
-                self.see(replaced == older, "the older connection of a key is not replaced");
-                if let Some(older) = older.and_then(|slot| self.live.get_mut(&slot)) {
+                self.see(replaced == active, "the older connection of a key is not replaced");
+                self.see(active <= Some(slot), "an older connection has replaced a newer one");
+                if let Some(older) = active.and_then(|slot| self.live.get_mut(&slot)) {
                     older.2 = true;
                 }
-                self.live.insert(self.slots, (k, peer, false));
+                self.live.insert(slot, (k, peer, false));
                 let bound = self.registry.get(peer).is_some_and(|entry| entry.is_bound());
                 self.see(bound || !persists, "what was stored is not bound");
                 let own = !bound || self.disk.get(&k) == Some(&n);
                 let others = self.disk.iter().any(|(other, bound)| *other != k && *bound == n);
                 let kept = self.policy == Policy::Open || !others;
                 self.see(own && kept, "a bound name went to another key");
+            }
+            Err(Refusal::Replaced) => {
+                self.see(known && active > Some(slot), "a newest connection counts as replaced");
             }
             Err(_) => self.see(!known, "a client is refused that had its claim"),
         }

@@ -308,6 +308,8 @@ codes! {
         NotAllowed = 3 "this key is not on the server's list",
         /// The invitation (pre-shared key) is used up or unknown.
         NotInvited = 4 "a valid invitation is needed",
+        /// The same key is connected by a newer connection, which is the active one.
+        Replaced = 5 "the same key has connected again meanwhile",
         /// The server has as many clients as it takes.
         Full = 0x80 "the server is full",
         /// The name is in use by another connected client.

@@ -130,6 +130,7 @@ impl Model {
         known.claims -= 1;
         known.bound |= fresh;
         let answer = match policy {
+            _ if known.slot.is_some_and(|newer| newer > slot) => Err(Refusal::Replaced),
             Policy::AllowList if !known.bound => Err(Refusal::NotAllowed),
             Policy::ClaimOnce { .. } if !known.bound => Err(Refusal::Trouble),
             _ => Ok(Admitted { peer, replaced: known.slot.replace(slot).map(Slot) }),
@@ -190,7 +191,7 @@ proptest! {
         let mut real: FixedRegistry<ROOM> =
             Registry::new(start, Fixed::new(), Fixed::new(), Fixed::new());
         let mut model = Model { policy: start, last: 0, by_key: BTreeMap::new() };
-        let (mut claims, mut slot) = (Vec::<Claim>::new(), 0);
+        let (mut claims, mut slot) = (Vec::<(Claim, u32)>::new(), 0);
         for op in ops {
             match op {
                 Op::Bind(k, n) => {
@@ -198,19 +199,20 @@ proptest! {
                     prop_assert_eq!(got.map(|p| p.0), model.bind(k, n));
                 }
                 Op::Claim(k, n) => {
+                    // A connection has its number before it asks, and so they may be in in any order.
+                    slot += 1;
                     let got = real.claim(&key(k), &name(n));
                     let seen = got.as_ref().map(|c| (c.peer().0, c.must_persist()));
                     prop_assert_eq!(seen.map_err(|e| *e), model.claim(k, n));
-                    claims.extend(got);
+                    claims.extend(got.map(|claim| (claim, slot)));
                 }
                 Op::Confirm(at) if !claims.is_empty() => {
-                    slot += 1;
-                    let claim = claims.swap_remove(at % claims.len());
+                    let (claim, slot) = claims.swap_remove(at % claims.len());
                     let expected = model.confirm(claim.peer(), claim.must_persist(), slot);
                     prop_assert_eq!(real.confirm(claim, Slot(slot)), expected);
                 }
                 Op::Withdraw(at) if !claims.is_empty() => {
-                    let claim = claims.swap_remove(at % claims.len());
+                    let (claim, _) = claims.swap_remove(at % claims.len());
                     if let Some(known) = model.by_peer(claim.peer()) {
                         known.claims -= 1;
                     }

@@ -12,7 +12,7 @@ use crate::{
     proto::{
         self, Admission, ChannelId, ChannelName, CloseReason, Failure, Find, PeerId, PeerInfo,
         Refusal, RxBuf,
-        registry::{Claim, Entry},
+        registry::{Claim, Entry, Slot},
         router::JoinError,
     },
 };
@@ -156,10 +156,11 @@ impl<'m> Server<'m> {
             () if is_full && !was_in => Err(Refusal::Full),
             () => self.names.claim(&key, &name),
         };
+        let claimed = claim.as_ref().is_ok_and(Claim::must_persist);
         let Some(place) = self.places.get_mut(at).and_then(Seat::place_mut) else { return };
         let Some(conn) = &mut place.conn else { return };
-        let claim = match claim {
-            Ok(claim) => claim,
+        let admitted = match claim.and_then(|claim| self.names.confirm(claim, place.slot)) {
+            Ok(admitted) => admitted,
             Err(why) => {
                 match conn.refuse(admission, why, &env) {
                     Ok(()) => place.ends(Ended::Refused(why)),
@@ -169,30 +170,25 @@ impl<'m> Server<'m> {
                 return;
             }
         };
-        let (peer, claimed) = (PeerInfo { id: claim.peer(), key, name }, claim.must_persist());
+        let peer = PeerInfo { id: admitted.peer, key, name };
         if let Err(why) = conn.admit(admission, peer.id, &env) {
             place.ends(Ended::Failed(why));
-            self.names.withdraw(claim);
-            return;
+            self.names.offline(peer.id, place.slot);
+        } else {
+            place.client = Some(peer);
         }
-        self.enter(at, peer, claim);
-        on_event(self, Event::Joined { peer, claimed, again: was_in });
+        if let Some(older) = admitted.replaced {
+            self.replace(older, at);
+        }
+        if self.is_active_client(at, peer.id) {
+            on_event(self, Event::Joined { peer, claimed, again: was_in });
+        }
     }
 
-    /// A client is in; its connection before, if there is one, is not active any more.
-    fn enter(&mut self, at: usize, peer: PeerInfo, claim: Claim) {
-        let Some(place) = self.places.get_mut(at).and_then(Seat::place_mut) else { return };
-        let Ok(admitted) = self.names.confirm(claim, place.slot) else {
-            // Only an operator between the claim and now could be the cause, and there is none.
-            if let Some(conn) = &mut place.conn {
-                conn.close(CloseReason::Kicked);
-            }
-            return;
-        };
-        place.client = Some(peer);
-        let Some(replaced) = admitted.replaced else { return };
-        self.channels.drop_slot(replaced);
-        let Some(old) = self.at(replaced) else { return };
+    /// A client has come again: its connection before is not active any more.
+    fn replace(&mut self, older: Slot, at: usize) {
+        self.channels.drop_slot(older);
+        let Some(old) = self.at(older) else { return };
         self.inherit(old, at);
         if let Some(place) = self.place(old) {
             if let Some(conn) = &mut place.conn {

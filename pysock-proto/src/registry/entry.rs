@@ -8,7 +8,10 @@ use crate::{
     key::PublicKey,
 };
 
-/// The adapter's handle of a live connection, opaque to the core.
+/// The adapter's handle of a live connection. Numbers rise with the connections: one that begins later has a higher one.
+///
+/// Of two connections of one client the newer is the active one, whichever proves its key first. So a connection has to have its
+/// number before the server says anything on it: a client that has given it up, and come again, cannot have answered before that.
 ///
 /// The adapter must not give the number of a connection to another one before it has called
 /// [`Registry::offline`](super::Registry::offline) and

@@ -105,15 +105,17 @@ impl<E: Store<Entry>, I: Store<PeerId>> Registry<E, I> {
     /// Lets the claimant in: `slot` is its active connection from now on, and a new binding counts.
     ///
     /// # Errors
-    /// The operator was faster: the entry or the list has changed since the claim
-    /// ([`Refusal::NotAllowed`]), or the policy now wants a binding that was not persisted
-    /// ([`Refusal::Trouble`]). The claim is withdrawn.
+    /// The claim is withdrawn, and the client stays out:
+    /// - [`Refusal::Replaced`]: it has a newer connection. This one was given up, and its last message is late.
+    /// - [`Refusal::NotAllowed`]: the operator was faster. The entry or the list has changed since the claim.
+    /// - [`Refusal::Trouble`]: the policy now wants a binding that was not persisted.
     pub fn confirm(&mut self, claim: Claim, slot: Slot) -> Result<Admitted, Refusal> {
         let policy = self.policy;
         let Claim { peer, fresh } = claim;
         let entry = self.get_mut(peer).ok_or(Refusal::NotAllowed)?;
         entry.bound |= fresh;
         let refusal = match policy {
+            _ if entry.slot > Some(slot) => Some(Refusal::Replaced),
             _ if entry.bound => None,
             Policy::AllowList => Some(Refusal::NotAllowed),
             Policy::ClaimOnce { .. } => Some(Refusal::Trouble),

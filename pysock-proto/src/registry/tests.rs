@@ -337,3 +337,19 @@ fn a_desktop_knows_thousands() {
         assert_eq!(r.by_name(&label(n)).and_then(Entry::slot), expected);
     }
 }
+
+#[test]
+fn a_late_last_message_of_a_connection_given_up_throws_nobody_out() {
+    for policy in [CLAIM, Policy::Open] {
+        let mut r = registry(policy);
+        // Slot 1 began first, but slot 2 has proven the key before it.
+        let late = r.claim(&ALICE, &name("alice")).unwrap();
+        let alice = enter(&mut r, ALICE, "alice", 2);
+        assert_eq!(r.confirm(late, Slot(1)), Err(Refusal::Replaced));
+        assert_eq!(r.by_key(&ALICE).unwrap().slot(), Some(Slot(2)));
+        assert_eq!(enter(&mut r, ALICE, "alice", 3).replaced, Some(Slot(2)));
+        assert!(r.offline(alice.peer, Slot(3)));
+        // Nothing of the late claim is left.
+        assert_eq!(r.by_key(&ALICE).is_some(), policy == CLAIM);
+    }
+}

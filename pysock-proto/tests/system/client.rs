@@ -256,10 +256,8 @@ impl<K: Crypto> Client<K> {
             }
             Got::Closed(why) => {
                 sh.note("closed", self.at as u64, 0);
-                // A connection that it has given up may be admitted after the one that took its place.
-                let overtaken = why == CloseReason::Replaced && sh.rough;
-                assert!(self.closing || overtaken, "closed by the server: {why:?}");
-                sh.replaced += u64::from(overtaken);
+                // Not even as replaced, although connections that it has given up may prove its key late.
+                assert!(self.closing, "closed by the server: {why:?}");
                 self.end.as_mut().unwrap().conn.close(CloseReason::Done);
                 let complete = why != CloseReason::Answered || sh.accounts.is_complete(self.at);
                 assert!(complete, "{}: the answer came, and not everything had arrived", self.at);

@@ -54,8 +54,6 @@ pub struct Shared {
     pub over: bool,
     /// Some request got no answer, for want of room to say even that.
     pub unanswered: bool,
-    /// Connections that were replaced by an older one of the same client.
-    pub replaced: u64,
     pub verbose: bool,
     hash: u64,
     pub count: [u64; 8],
@@ -145,7 +143,6 @@ impl<K: Crypto> System<K> {
             healing: false,
             over: false,
             unanswered: false,
-            replaced: 0,
             verbose,
             hash: seed,
             count: [0; 8],

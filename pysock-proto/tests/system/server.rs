@@ -227,8 +227,15 @@ impl<K: Crypto> Server<K> {
         if claim.must_persist() && !self.disk.contains(&(key, name)) {
             self.disk.push((key, name));
         }
-        let admitted = self.registry.confirm(claim, Slot(slot)).unwrap();
         let env = Env { now: Instant::from_millis(sh.now), identity: &self.key };
+        let admitted = match self.registry.confirm(claim, Slot(slot)) {
+            Ok(admitted) => admitted,
+            Err(why) => {
+                assert_eq!(why, Refusal::Replaced);
+                sh.note("too late", slot.into(), 0);
+                return conn.end.conn.refuse(admission, why, &env).unwrap();
+            }
+        };
         conn.end.conn.admit(admission, admitted.peer, &env).unwrap();
         let peer = PeerInfo { id: admitted.peer, key, name };
         conn.sender = Some((Sender { slot: Slot(slot), peer: admitted.peer }, peer));

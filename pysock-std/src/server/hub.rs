@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -86,7 +86,6 @@ pub(crate) struct Tables {
     channels: Channels,
     pub(crate) sessions: HashMap<Slot, Arc<Session>>,
     sinks: HashMap<Channel, (ChannelName, Sink)>,
-    next_slot: u32,
     /// Clients that are being admitted and are not among the sessions yet.
     pub(crate) entering: usize,
 }
@@ -109,6 +108,8 @@ pub(crate) struct Hub {
     pub(crate) counters: Arc<Counters>,
     pub(crate) requests: Requests,
     tables: Mutex<Tables>,
+    /// Connections that have begun.
+    begun: AtomicU32,
     closing: AtomicBool,
     /// How many clients are connected.
     pub(crate) population: watch::Sender<usize>,
@@ -128,7 +129,6 @@ impl Hub {
             channels: Router::new(CHANNELS_PER_CLIENT, Grow::new(), Grow::new(), Grow::new()),
             sessions: HashMap::new(),
             sinks: HashMap::new(),
-            next_slot: 0,
             entering: 0,
         };
         Hub {
@@ -139,10 +139,16 @@ impl Hub {
             counters: Arc::default(),
             requests: Requests::default(),
             tables: Mutex::new(tables),
+            begun: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             population: watch::Sender::new(0),
             config,
         }
+    }
+
+    /// A number for a connection, higher than those of all before it until they begin anew, four thousand million later.
+    pub(crate) fn slot(&self) -> Slot {
+        Slot(self.begun.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -375,13 +381,6 @@ impl Tables {
         if self.sessions.is_empty() {
             self.sinks.clear();
         }
-    }
-
-    /// A number for a connection, never used before.
-    pub(crate) fn slot(&mut self) -> Option<Slot> {
-        let slot = Slot(self.next_slot);
-        self.next_slot = self.next_slot.checked_add(1)?;
-        Some(slot)
     }
 
     fn sessions_of(&self, members: pysock_proto::router::Members<'_>) -> Receivers {

@@ -74,6 +74,7 @@ async fn welcome(
     pass: Pass,
 ) -> Option<Welcomed> {
     let hub = &hub;
+    let slot = hub.slot();
     let config = &hub.config;
     let limits = link::limits(config.record_limit, config.max_message, config.idle_timeout);
     let by = hub.clock.now().after_millis(hub.config.handshake_timeout.as_millis() as u64);
@@ -95,7 +96,7 @@ async fn welcome(
             return None;
         }
     };
-    let session = admit(hub, &mut link, admission, address).await;
+    let session = admit(hub, &mut link, admission, slot, address).await;
     drop(pass);
     let session = session?;
     tracing::info!(client = %session.peer.name, key = %session.peer.key, %address, "connected");
@@ -166,10 +167,11 @@ async fn admit(
     hub: &Arc<Hub>,
     link: &mut Link,
     admission: Admission,
+    slot: Slot,
     address: SocketAddr,
 ) -> Option<Arc<Session>> {
-    match try_admit(hub, &admission).await {
-        Ok((slot, peer, replaced, held)) => {
+    match try_admit(hub, &admission, slot).await {
+        Ok((peer, replaced, held)) => {
             let outbox = Arc::new(Outbox::new(hub.config.queue.clone()));
             let session = Arc::new(Session::new(slot, peer, address, outbox));
             // From here on the client counts as connected, and `Leaving` or this undoes it.
@@ -200,23 +202,30 @@ async fn admit(
     }
 }
 
-type Entered<'a> = (Slot, pysock_proto::PeerInfo, Option<Slot>, Held<'a>);
+type Entered<'a> = (pysock_proto::PeerInfo, Option<Slot>, Held<'a>);
 
-async fn try_admit<'a>(hub: &'a Hub, admission: &Admission) -> Result<Entered<'a>, Refusal> {
+async fn try_admit<'a>(
+    hub: &'a Hub,
+    admission: &Admission,
+    slot: Slot,
+) -> Result<Entered<'a>, Refusal> {
     if hub.is_closing() {
         return Err(Refusal::ShuttingDown);
     }
     let (key, name) = (*admission.key(), *admission.name());
-    let (mut held, slot) = {
+    let mut held = {
         let mut tables = hub.tables();
         let known = tables.names.by_key(&key).is_some_and(|entry| entry.slot().is_some());
         if !known && tables.sessions.len() + tables.entering >= hub.config.max_clients {
             return Err(Refusal::Full);
         }
-        let slot = tables.slot().ok_or(Refusal::Full)?;
+        if tables.sessions.contains_key(&slot) {
+            // Four thousand million connections ago somebody came who is here still.
+            return Err(Refusal::Trouble);
+        }
         let claim = tables.names.claim(&key, &name)?;
         tables.entering += usize::from(!known);
-        (Held { hub, claim: Some(claim), place: !known }, slot)
+        Held { hub, claim: Some(claim), place: !known }
     };
     let must_persist = held.claim.as_ref().is_some_and(Claim::must_persist);
     if must_persist && let Some(state) = hub.state.clone() {
@@ -238,7 +247,7 @@ async fn try_admit<'a>(hub: &'a Hub, admission: &Admission) -> Result<Entered<'a
     let claim = held.claim.take().ok_or(Refusal::Trouble)?;
     let admitted = hub.tables().names.confirm(claim, slot)?;
     let peer = pysock_proto::PeerInfo { id: admitted.peer, key, name };
-    Ok((slot, peer, admitted.replaced, held))
+    Ok((peer, admitted.replaced, held))
 }
 
 /// What a server does with what a client sends.
