@@ -1,11 +1,13 @@
 //! What the `pysock` program provisions, a device's key store opens.
+#![cfg(feature = "cli")]
+
+mod program;
 
 #[path = "../../pysock-embedded/tests/nor/mod.rs"]
 mod nor;
 
-use std::{path::Path, process::Command};
-
 use nor::{Nor, name};
+use program::run;
 use pysock_embedded::{
     keys::{KeyStore, KeyStoreError},
     proto::{Identity, Keypair, PublicKey, RustCrypto, SecretKey},
@@ -14,17 +16,6 @@ use pysock_embedded::{
 const SERVER: PublicKey = PublicKey([3; 32]);
 const PEERS: [(&str, PublicKey); 2] =
     [("cellar", PublicKey([4; 32])), ("kitchen", PublicKey([5; 32]))];
-
-/// Runs the program, which another package builds. What it prints.
-fn pysock(folder: &Path, args: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO"));
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    command.args(["run", "--quiet", "--package", "pysock-std", "--bin", "pysock"]);
-    command.arg("--manifest-path").arg(workspace).arg("--").args(args).current_dir(folder);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// All that a device reads of its keys.
 type Read = (SecretKey, Option<String>, Option<PublicKey>, [Option<PublicKey>; 2]);
@@ -42,19 +33,20 @@ fn provisioned<const W: usize>() {
     let folder = tempfile::tempdir().unwrap();
     let [one, two] = PEERS.map(|(label, key)| format!("{label}={key}"));
     let (server, unit) = (SERVER.to_string(), W.to_string());
-    let printed = pysock(
+    let made = run(
         folder.path(),
         &[
             ["provision", "-o", "a.img", "--name", "sensor-7", "--server", &server],
             ["--peer", &one, "--peer", &two, "--unit", &unit, "--json"],
         ]
         .concat(),
-    );
+    )
+    .code(0);
     let mut flash = Nor::<W, 4096>::new(2);
     flash.bytes = std::fs::read(folder.path().join("a.img")).unwrap();
     let good = read(&mut flash).unwrap();
     let public = Keypair::<RustCrypto>::new(good.0.clone()).public();
-    assert!(printed.contains(&public.to_string()), "{printed}");
+    assert!(made.text().contains(&public.to_string()), "{made:?}");
     let peers = PEERS.map(|(_, key)| Some(key));
     assert_eq!(good, (good.0.clone(), Some("sensor-7".to_owned()), Some(SERVER), peers));
 
