@@ -168,7 +168,13 @@ impl World {
                 self.see(own.is_none_or(|own| own == name(n)), "a key has two names");
                 self.number(k, claim.peer());
                 self.slots += 1;
-                self.claims.push(Asking { key: k, name: n, claim, slot: self.slots, stored: false });
+                self.claims.push(Asking {
+                    key: k,
+                    name: n,
+                    claim,
+                    slot: self.slots,
+                    stored: false,
+                });
             }
             Err(_) => {
                 let same = before == format!("{:?}", self.registry);
