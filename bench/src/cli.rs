@@ -6,6 +6,7 @@ use std::{io, process::ExitCode, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum as _};
 
 use crate::{
+    constant_time,
     expert::Files,
     meter,
     peer::Peer,
@@ -21,7 +22,8 @@ const EXAMPLES: &str = "Examples:
   bench run --quick
   bench run stream-64 relay-64 --peer pysock --peer tls-aes
   bench run --long --reps 7 --record
-  bench soak --minutes 20";
+  bench soak --minutes 20
+  bench constant-time";
 
 /// Measures pysock and what else could do its work, side by side.
 #[derive(Parser)]
@@ -58,6 +60,8 @@ enum Command {
     },
     /// Lets 1 000 clients of pysock do everything at once for a while: checks every message, and that memory is flat.
     Soak(Soak),
+    /// Looks whether comparing secrets takes as long wherever they differ.
+    ConstantTime,
     /// One side of a soak.
     #[command(hide = true)]
     SoakServer(soak::Part),
@@ -89,6 +93,10 @@ pub(crate) fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::ConstantTime => {
+            constant_time::run();
+            Ok(())
+        }
         Command::SoakServer(part) => soak::server(&part),
         Command::SoakClients(part) => soak::clients(&part),
         Command::Server(side) => roles::server(&side),

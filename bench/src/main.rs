@@ -5,6 +5,7 @@
 //! once for a long time, and checks every message.
 
 mod cli;
+mod constant_time;
 mod expert;
 mod meter;
 mod outcome;

@@ -13,13 +13,13 @@ use pysock_embedded::{
 };
 use pysock_examples::{System, Uptime};
 use pysock_std::{
-    Server,
+    Error, Server,
     config::{ClientConfig, ServerConfig, new_secret_key},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc,
+    sync::{Notify, Semaphore, mpsc, watch},
     task::LocalSet,
     time,
 };
@@ -74,6 +74,8 @@ struct Panel {
     pinned: Cell<Option<PublicKey>>,
     refused: Cell<u32>,
     lamp: Cell<bool>,
+    is_open: Cell<bool>,
+    changed: Notify,
 }
 
 impl Panel {
@@ -81,9 +83,17 @@ impl Panel {
         self.pinned.get() == Some(*key) || self.button.get()
     }
 
+    /// Waits until that can be seen.
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
+            self.changed.notified().await;
+        }
+    }
+
     fn hear(&self, client: &mut Client<'_>, event: Event<'_>) {
         match event {
             Event::Verify(verify) => client.accept(verify).unwrap(),
+            Event::Channel { result, .. } => self.is_open.set(result.is_ok()),
             Event::Message(message) => match message.kind {
                 Kind::Request(_) => client.reply_value(&message, &215_i32).unwrap(),
                 _ => self.lamp.set(message.bytes == b"on"),
@@ -100,6 +110,7 @@ impl Panel {
             },
             _ => {}
         }
+        self.changed.notify_waiters();
     }
 }
 
@@ -128,8 +139,7 @@ async fn device(
                     break over?;
                 }
                 Some(reading) = readings.recv() => {
-                    // Before the channel is open, nobody hears it.
-                    let _ = client.send_value(channel, &reading);
+                    client.send_value(channel, &reading).unwrap();
                 }
             }
         }
@@ -152,20 +162,25 @@ async fn readings_go_out_in_between_and_a_button_pairs() {
     let key = Keypair::<RustCrypto>::new(SecretKey::from_bytes(bytes));
     let panel = Panel::default();
     let (measured, mut readings) = mpsc::channel(4);
+    // So many readings at most are under way: each finds room in the device's memory, and none waits for a clock.
+    let under_way = Semaphore::new(3);
+    let (count, mut counted) = watch::channel(0);
 
     let people = async {
-        let ticking = async {
+        let measuring = async {
+            panel.until(|panel| panel.is_open.get()).await;
             for reading in 0.. {
+                under_way.acquire().await.unwrap().forget();
                 measured.send(reading).await.unwrap();
-                time::sleep(Duration::from_millis(5)).await;
             }
         };
         let hearing = async {
-            let first = within(heard.listen()).await.unwrap().value::<i32>().unwrap();
             // None is lost, however often `listen` was dropped.
-            for next in first + 1..first + 100 {
-                let reading = within(heard.listen()).await.unwrap();
+            for next in 0.. {
+                let reading = heard.listen().await.unwrap();
                 assert_eq!(reading.value::<i32>().unwrap(), next);
+                under_way.add_permits(1);
+                count.send_replace(next);
             }
         };
         let asking = async {
@@ -173,25 +188,26 @@ async fn readings_go_out_in_between_and_a_button_pairs() {
             config.name = Some("owner".parse().unwrap());
             let owner = pysock_std::Client::from_config(config);
             let owner = owner.connect(&address).await.unwrap();
-            while owner.handshake("thermometer").await.is_ok() || panel.refused.get() == 0 {
-                assert!(panel.pinned.get().is_none(), "nobody holds the button");
-                time::sleep(Duration::from_millis(20)).await;
-            }
+            panel.until(|panel| panel.is_open.get()).await;
+            let refused = owner.handshake("thermometer").await;
+            assert!(matches!(refused, Err(Error::Peer { .. })), "{refused:?}");
+            assert_eq!(panel.refused.get(), 1);
+            assert!(panel.pinned.get().is_none(), "nobody holds the button");
             panel.button.set(true);
-            let peer = within(owner.handshake("thermometer")).await.unwrap();
+            let peer = owner.handshake("thermometer").await.unwrap();
             panel.button.set(false);
             assert_eq!(peer.key, key.public());
-            let reply = within(owner.request_client("thermometer", "how warm?")).await.unwrap();
+            let reply = owner.request_client("thermometer", "how warm?").await.unwrap();
             assert_eq!(reply.value::<i32>().unwrap(), 215);
             assert_eq!(panel.pinned.get(), Some(owner.public_key()));
             owner.send_to_client("thermometer", "on").await.unwrap();
-            while !panel.lamp.get() {
-                time::sleep(Duration::from_millis(5)).await;
-            }
+            panel.until(|panel| panel.lamp.get()).await;
+            counted.wait_for(|count| *count >= 100).await.unwrap();
         };
         tokio::select! {
-            () = ticking => {}
-            _ = within(async { tokio::join!(hearing, asking) }) => {}
+            () = measuring => {}
+            () = hearing => {}
+            () = within(asking) => {}
         }
     };
     let local = LocalSet::new();

@@ -97,6 +97,7 @@ mod link;
 pub mod server;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
+mod value;
 
 pub use client::{Address, Channel, Client, Event, Memory, Message, Setup, Target};
 pub use clock::{AsyncClock, Clock};

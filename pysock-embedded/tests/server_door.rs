@@ -3,25 +3,12 @@
 
 mod lan;
 
-use lan::{Lan, Options, SERVER_KEY, key, name};
+use lan::{Lan, Options, SERVER_KEY, TEST, key, name};
 use pysock_embedded::{
     Address, Entropy, NoEntropy,
     proto::{Failure, Instant, Kind, Psk, SendError},
-    server::{self, Admit, Channel, ServerMemory},
+    server::{self, Admit, ServerMemory},
 };
-
-/// The first channel that a server makes.
-const TEST: Channel = Channel(0);
-
-fn test(lan: &mut Lan, device: usize) -> pysock_embedded::Channel {
-    lan.devices[device].client.create_channel("test").unwrap()
-}
-
-fn four() -> Lan {
-    let mut lan = Lan::with_clients(Options::default(), 4);
-    lan.all_connected();
-    lan
-}
 
 /// The program answers every request with its own text.
 fn echo(lan: &mut Lan) {
@@ -36,7 +23,7 @@ fn echo(lan: &mut Lan) {
 
 /// Whether a client gets an answer from the program within so many milliseconds.
 fn is_served(lan: &mut Lan, device: usize, text: &str, millis: u64) -> bool {
-    let to = test(lan, device);
+    let to = lan.channel(device);
     lan.devices[device].client.request(to, text.as_bytes(), millis).unwrap();
     let line = format!("server: = {text}");
     lan.until(millis, |lan| lan.has(device, &line))
@@ -44,7 +31,7 @@ fn is_served(lan: &mut Lan, device: usize, text: &str, millis: u64) -> bool {
 
 #[test]
 fn a_fifth_client_is_turned_away_and_comes_in_when_one_leaves() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     let fifth = lan.add_client(4, Some(key(SERVER_KEY)), None);
     let away = |lan: &mut Lan| lan.has(fifth, "disconnected Refused(Full)");
     assert!(lan.until(5_000, away), "{:?}", lan.logs());
@@ -59,7 +46,7 @@ fn a_fifth_client_is_turned_away_and_comes_in_when_one_leaves() {
 
 #[test]
 fn a_client_that_lost_its_power_comes_back_at_once() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     echo(&mut lan);
     let before = lan.number("a");
     lan.pull_the_plug(0);
@@ -69,7 +56,7 @@ fn a_client_that_lost_its_power_comes_back_at_once() {
     assert!(lan.server_has("joined a again"));
     assert_eq!(lan.number("a"), before);
     assert!(is_served(&mut lan, again, "here again", 5_000));
-    let to = test(&mut lan, 2);
+    let to = lan.channel(2);
     lan.devices[2].client.send(Address::Client(to, before), b"welcome back").unwrap();
     assert!(lan.until(5_000, |lan| lan.has(again, "c: welcome back")));
     // Nobody has left, and the place of the old connection is free some time.
@@ -94,7 +81,7 @@ fn the_older_of_two_with_the_same_key_is_told() {
 
 #[test]
 fn a_silent_client_is_noticed() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     lan.pull_the_plug(3);
     assert!(lan.until(61_000, |lan| lan.server_has("left d Failed(Silent)")), "{:?}", lan.logs());
     lan.run(300_000);
@@ -119,7 +106,7 @@ fn silent_strangers_do_not_keep_the_door_shut() {
 
 #[test]
 fn strangers_that_never_stop_coming_leave_the_clients_alone() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     echo(&mut lan);
     let strangers = [lan.add_stranger(), lan.add_stranger(), lan.add_stranger()];
     for round in 0..60_u16 {
@@ -146,7 +133,7 @@ fn strangers_that_never_stop_coming_leave_the_clients_alone() {
 
 #[test]
 fn who_sends_junk_in_its_own_connection_ends_only_that() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     echo(&mut lan);
     // Bytes of nobody, on the socket of a client that is in.
     lan.devices[0].host.socket().send_slice(&[0x55; 300]).unwrap();
@@ -161,12 +148,12 @@ fn who_sends_junk_in_its_own_connection_ends_only_that() {
 
 #[test]
 fn a_flood_of_small_messages_starves_nobody() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     echo(&mut lan);
-    let (flooded, number) = (test(&mut lan, 0), lan.number("b"));
+    let (flooded, number) = (lan.channel(0), lan.number("b"));
     let to_b = Address::Client(flooded, number);
     for round in 0..100 {
-        let to = test(&mut lan, 2);
+        let to = lan.channel(2);
         let text = format!("c {round}");
         lan.devices[2].client.request(to, text.as_bytes(), 5_000).unwrap();
         let line = format!("server: = {text}");
@@ -195,9 +182,9 @@ fn a_flood_of_small_messages_starves_nobody() {
 
 #[test]
 fn what_a_slow_receiver_has_no_room_for_is_refused_and_counted() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     echo(&mut lan);
-    let (to, number) = (test(&mut lan, 0), lan.number("b"));
+    let (to, number) = (lan.channel(0), lan.number("b"));
     lan.pull_the_plug(1);
     let mut sent = 0;
     let busy = |lan: &mut Lan| {
@@ -226,12 +213,12 @@ fn what_a_slow_receiver_has_no_room_for_is_refused_and_counted() {
 
 #[test]
 fn what_is_too_large_for_its_receiver_is_refused() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     lan.devices[3].client.close();
     assert!(lan.until(9_000, |lan| lan.server_has("left d Closed(Done)")));
     let small = lan.add_small_client(4);
     assert!(lan.until(90_000, |lan| lan.has(small, "channel ok")), "{:?}", lan.logs());
-    let (to, number) = (test(&mut lan, 0), lan.number("e"));
+    let (to, number) = (lan.channel(0), lan.number("e"));
     let to = Address::Client(to, number);
     lan.devices[0].client.send(to, &[b'x'; 400]).unwrap();
     assert!(lan.until(1_000, |lan| lan.has(0, "failed Failure(TooLarge)")), "{:?}", lan.logs());
@@ -301,7 +288,7 @@ fn senders_are_known_by_name_however_many_have_come_and_gone() {
     for round in 1..=7 {
         // Each time it has another number.
         for device in [1, 2] {
-            let to = test(&mut lan, device);
+            let to = lan.channel(device);
             let text = format!("round {round}");
             lan.devices[device].client.send(Address::Everyone(to), text.as_bytes()).unwrap();
             let line = format!("{}: {text}", ["a", "b", "c"][device]);
@@ -317,7 +304,7 @@ fn senders_are_known_by_name_however_many_have_come_and_gone() {
 
 #[test]
 fn the_operator_ends_one_connection_or_all() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     let b = lan.number("b");
     assert!(lan.central.server.kick(b));
     assert!(lan.until(9_000, |lan| lan.has(1, "disconnected Closed(Kicked)")));
@@ -364,10 +351,10 @@ fn a_list_that_cannot_be_is_refused() {
 
 #[test]
 fn who_does_not_take_its_answers_is_not_heard_and_nobody_else_notices() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     echo(&mut lan);
     let nobody = pysock_embedded::proto::PeerId(77);
-    let to = Address::Client(test(&mut lan, 0), nobody);
+    let to = Address::Client(lan.channel(0), nobody);
     // It sends as long as it can, and takes nothing: each message is one more answer that waits for it.
     let mut sent = 0;
     for _ in 0..400 {

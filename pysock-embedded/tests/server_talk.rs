@@ -3,30 +3,16 @@
 
 mod lan;
 
-use lan::{Lan, Options, SERVER_KEY, key};
+use lan::{Lan, Options, SERVER_KEY, TEST, key};
 use pysock_embedded::{
     Address, Event, Target,
     proto::{Kind, SendError},
-    server::{self, Channel},
+    server,
 };
-
-/// The first channel that a server makes.
-const TEST: Channel = Channel(0);
-
-/// The channel `test` of each client.
-fn test(lan: &mut Lan, device: usize) -> pysock_embedded::Channel {
-    lan.devices[device].client.create_channel("test").unwrap()
-}
-
-fn four() -> Lan {
-    let mut lan = Lan::with_clients(Options::default(), 4);
-    lan.all_connected();
-    lan
-}
 
 #[test]
 fn four_clients_connect_and_are_called_as_they_wish() {
-    let lan = four();
+    let lan = Lan::four();
     let mut names: Vec<_> =
         lan.central.server.clients().map(|peer| peer.name.as_str().to_owned()).collect();
     names.sort();
@@ -40,14 +26,14 @@ fn four_clients_connect_and_are_called_as_they_wish() {
 
 #[test]
 fn messages_go_both_ways() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     lan.central.program = Box::new(|server, event| {
         if let server::Event::Message(message) = event {
             server.send(TEST, message.sender.id, b"Hello From Server").unwrap();
         }
     });
     for device in 0..4 {
-        let to = test(&mut lan, device);
+        let to = lan.channel(device);
         lan.devices[device].client.send(to, b"Hello, World!").unwrap();
     }
     let all = |lan: &mut Lan| (0..4).all(|device| lan.has(device, "server: Hello From Server"));
@@ -59,7 +45,7 @@ fn messages_go_both_ways() {
 
 #[test]
 fn the_program_reaches_everyone() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     assert_eq!(lan.central.server.publish(TEST, b"news"), 4);
     assert!(lan.until(1_000, |lan| (0..4).all(|device| lan.has(device, "server: news"))));
     assert_eq!(lan.central.server.dropped(), 0);
@@ -67,8 +53,8 @@ fn the_program_reaches_everyone() {
 
 #[test]
 fn a_client_reaches_everyone_else_and_everyone_knows_who_it_was() {
-    let mut lan = four();
-    let to = test(&mut lan, 1);
+    let mut lan = Lan::four();
+    let to = lan.channel(1);
     lan.devices[1].client.send(Address::Everyone(to), b"to all").unwrap();
     assert!(lan.until(1_000, |lan| [0, 2, 3].iter().all(|n| lan.has(*n, "b: to all"))));
     assert!(!lan.has(1, "b: to all"), "not the sender");
@@ -77,8 +63,8 @@ fn a_client_reaches_everyone_else_and_everyone_knows_who_it_was() {
 
 #[test]
 fn a_client_reaches_another_by_number() {
-    let mut lan = four();
-    let (to, number) = (test(&mut lan, 0), lan.number("d"));
+    let mut lan = Lan::four();
+    let (to, number) = (lan.channel(0), lan.number("d"));
     lan.devices[0].client.send(Address::Client(to, number), b"for d").unwrap();
     assert!(lan.until(1_000, |lan| lan.has(3, "a: for d")));
     let nobody = pysock_embedded::proto::PeerId(77);
@@ -88,7 +74,7 @@ fn a_client_reaches_another_by_number() {
 
 #[test]
 fn requests_to_the_program_get_exactly_one_answer() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     lan.central.program = Box::new(|server, event| {
         if let server::Event::Message(message) = event
             && let Kind::Request(_) = message.kind
@@ -98,7 +84,7 @@ fn requests_to_the_program_get_exactly_one_answer() {
             assert!(server.reply(message, b"again").is_err());
         }
     });
-    let to = test(&mut lan, 2);
+    let to = lan.channel(2);
     lan.devices[2].client.request(to, b"temperature", 5_000).unwrap();
     assert!(lan.until(1_000, |lan| lan.has(2, "server: = 21.5")), "{:?}", lan.logs());
     lan.devices[2].client.request(to, b"pressure", 5_000).unwrap();
@@ -109,7 +95,7 @@ fn requests_to_the_program_get_exactly_one_answer() {
 #[test]
 fn a_request_may_be_answered_later_or_failed() {
     use std::{cell::RefCell, rc::Rc};
-    let mut lan = four();
+    let mut lan = Lan::four();
     let asked = Rc::new(RefCell::new(Vec::new()));
     let kept = asked.clone();
     lan.central.program = Box::new(move |server, event| {
@@ -117,7 +103,7 @@ fn a_request_may_be_answered_later_or_failed() {
             kept.borrow_mut().extend(server.defer(message));
         }
     });
-    let to = test(&mut lan, 0);
+    let to = lan.channel(0);
     for _ in 0..2 {
         lan.devices[0].client.request(to, b"wait", 60_000).unwrap();
     }
@@ -132,7 +118,7 @@ fn a_request_may_be_answered_later_or_failed() {
 
 #[test]
 fn clients_ask_each_other() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     lan.devices[1].program = Box::new(|client, event| {
         if let Event::Message(message) = event {
             match message.bytes {
@@ -142,7 +128,7 @@ fn clients_ask_each_other() {
             }
         }
     });
-    let (to, number) = (test(&mut lan, 0), lan.number("b"));
+    let (to, number) = (lan.channel(0), lan.number("b"));
     let to = Address::Client(to, number);
     lan.devices[0].client.request(to, b"work", 60_000).unwrap();
     assert!(lan.until(1_000, |lan| lan.has(0, "b: = done")), "{:?}", lan.logs());
@@ -158,7 +144,7 @@ fn clients_ask_each_other() {
 
 #[test]
 fn the_program_asks_a_client() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     lan.devices[3].program = Box::new(|client, event| {
         if let Event::Message(message) = event
             && message.bytes == b"how are you"
@@ -175,7 +161,7 @@ fn the_program_asks_a_client() {
 
 #[test]
 fn two_clients_talk_end_to_end() {
-    let mut lan = four();
+    let mut lan = Lan::four();
     lan.devices[0].client.handshake(Target::Name(lan::name("b"))).unwrap();
     assert!(
         lan.until(5_000, |lan| lan.has(0, "open b") && lan.has(1, "open a")),
@@ -205,8 +191,8 @@ fn two_clients_talk_end_to_end() {
 
 #[test]
 fn a_large_message_is_streamed_to_the_program() {
-    let mut lan = four();
-    let to = test(&mut lan, 0);
+    let mut lan = Lan::four();
+    let to = lan.channel(0);
     let stream = lan.devices[0].client.begin_stream(to, Kind::Message, Some(3_000)).unwrap();
     let mut left = 3_000;
     assert!(
@@ -229,8 +215,8 @@ fn a_large_message_is_streamed_to_the_program() {
 
 #[test]
 fn a_large_message_ends_with_its_connection() {
-    let mut lan = four();
-    let to = test(&mut lan, 0);
+    let mut lan = Lan::four();
+    let to = lan.channel(0);
     let stream = lan.devices[0].client.begin_stream(to, Kind::Message, Some(3_000)).unwrap();
     lan.devices[0].client.chunk(stream, &[7; 100]).unwrap();
     assert!(lan.until(1_000, |lan| lan.server_has("chunk 100")));
@@ -241,14 +227,14 @@ fn a_large_message_ends_with_its_connection() {
 
 #[test]
 fn a_large_message_to_another_client_is_refused_with_a_reason() {
-    let mut lan = four();
-    let (to, number) = (test(&mut lan, 0), lan.number("b"));
+    let mut lan = Lan::four();
+    let (to, number) = (lan.channel(0), lan.number("b"));
     let to = Address::Client(to, number);
     let stream = lan.devices[0].client.begin_stream(to, Kind::Message, Some(3_000)).unwrap();
     assert!(lan.until(5_000, |lan| lan.has(0, "stopped TooLarge")), "{:?}", lan.logs());
     let _ = stream;
     // The number is free again.
-    let to = test(&mut lan, 0);
+    let to = lan.channel(0);
     assert!(lan.until(5_000, |lan| {
         lan.devices[0].client.begin_stream(to, Kind::Message, Some(1)).is_ok()
     }));
@@ -268,7 +254,7 @@ fn everything_gets_through_where_a_tenth_is_lost() {
     lan.all_connected();
     for round in 0..20 {
         for device in 0..4 {
-            let to = test(&mut lan, device);
+            let to = lan.channel(device);
             let text = format!("round {round}");
             lan.devices[device].client.request(to, text.as_bytes(), 55_000).unwrap();
         }

@@ -22,7 +22,30 @@ const MAX_TEXT: usize = 90;
 /// 0.2 KiB of flash.
 #[inline(never)]
 pub(crate) fn wipe(secret: &mut [u8]) {
+    #[cfg(test)]
+    witness::saw(secret);
     secret.zeroize();
+}
+
+/// What has been wiped, for tests that know what had to be.
+#[cfg(test)]
+pub(crate) mod witness {
+    extern crate std;
+    use std::{cell::RefCell, thread_local, vec::Vec};
+
+    thread_local! {
+        static SEEN: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn saw(secret: &[u8]) {
+        SEEN.with_borrow_mut(|seen| seen.push(secret.to_vec()));
+    }
+
+    /// How often this thread has wiped `secret`, alone or as part of something larger.
+    pub(crate) fn times(secret: &[u8]) -> usize {
+        let holds = |wiped: &&Vec<u8>| wiped.windows(secret.len()).any(|part| part == secret);
+        SEEN.with_borrow(|seen| seen.iter().filter(holds).count())
+    }
 }
 
 /// An X25519 public key: the identity of a client or a server. 32 bytes, compared as bytes.

@@ -348,3 +348,26 @@ fn a_message_of_one_layer_means_nothing_in_the_other() {
     world.advance(20_000);
     world.heals(A, B);
 }
+
+/// A server that keeps everything has none of the secrets that made it: neither long-term nor ephemeral ones, in any unit.
+#[test]
+fn no_secret_is_ever_in_a_unit() {
+    let mut world = World::new(2);
+    let ephemerals = [[0xA1; 32], [0xB2; 32]];
+    for (client, ephemeral) in world.clients.iter_mut().zip(ephemerals) {
+        client.ephemerals.push(ephemeral);
+    }
+    world.handshake(A, B, Acquaintance::New);
+    world.run();
+    world.send(A, B, b"a word");
+    world.run();
+    let mut secrets = ephemerals.to_vec();
+    secrets.extend(world.clients.iter().map(|client| *client.end.key.secret().expose()));
+    assert!(world.seen.len() >= 4, "three messages and a record");
+    for parcel in &world.seen {
+        for secret in &secrets {
+            // Not even a part of it.
+            assert!(parcel.bytes.windows(8).all(|part| part != &secret[..8]), "{parcel:x?}");
+        }
+    }
+}

@@ -296,3 +296,31 @@ fn a_close_is_answered_and_forgotten_on_both_sides() {
     assert!(world.clients[A].peers.sessions().is_empty());
     assert!(world.clients[B].peers.sessions().is_empty());
 }
+
+/// Nothing else arrives: a session whose last word has left is due to be forgotten at once, so its keys do not stay, and a
+/// first message that comes next is not refused.
+#[test]
+fn the_answer_to_a_close_makes_its_sender_forget_the_session() {
+    let mut world = World::new(2);
+    world.pair(A, B);
+    let key = world.directory[B].key;
+    let client = &mut world.clients[A];
+    let env = pysock_proto::Env { now: client.end.now, identity: &client.end.key };
+    client.peers.close(&key, pysock_proto::CloseReason::Done, &env);
+    for parcel in world.collect(A) {
+        world.deliver(&parcel);
+    }
+    let answers = world.collect(B);
+    assert_eq!(answers.len(), 1);
+    assert!(world.clients[B].peers.deadline().is_some_and(|at| at <= world.now));
+    world.poll(B);
+    assert!(world.clients[B].peers.sessions().is_empty());
+    assert_eq!(world.clients[B].peers.deadline(), None);
+    world.deliver(&answers[0]);
+    world.poll(A);
+    world.clients[A].take();
+    world.clients[B].take();
+    world.handshake(A, B, Acquaintance::Known);
+    world.run();
+    assert!(world.is_open(A, B) && world.is_open(B, A));
+}

@@ -65,3 +65,41 @@ fn handshakes_that_overtake_all_records_lose_nothing() {
         world.advance(1_000);
     }
 }
+
+#[test]
+fn what_was_said_after_a_beginning_is_heard_after_it() {
+    let mut world = World::new(2);
+    world.handshake(A, B, Acquaintance::New);
+    world.pass_first(A);
+    world.pass_first(B);
+    for parcel in world.collect(A) {
+        world.deliver(&parcel);
+    }
+    // Bob has a session and speaks in it; Alice does not know yet whether he has accepted her.
+    assert!(world.is_open(B, A) && !world.is_open(A, B));
+    world.send(B, A, b"one");
+    let early = world.collect(B);
+    world.clients[A].renews = false;
+    world.reconnect(A);
+    world.advance(1_000);
+    world.poll(A);
+    world.handshake(A, B, Acquaintance::New);
+    world.pass_first(A);
+    world.pass_first(B);
+    let rest = world.collect(A);
+    world.clients[A].take();
+    // What he has said comes first, then his answer to the second beginning.
+    for parcel in early.iter().chain(&rest) {
+        world.deliver(parcel);
+    }
+    world.run();
+    let heard = world.clients[A].take();
+    let place = |what: &Heard| heard.iter().position(|heard| heard == what);
+    let begins = place(&Heard::Open { fresh: true });
+    let speaks = heard.iter().position(|heard| matches!(heard, Heard::Message(..)));
+    assert!(begins.is_some() && begins < speaks, "{heard:?}");
+    let beginnings = heard.iter().filter(|heard| **heard == Heard::Open { fresh: true });
+    assert_eq!(beginnings.count(), 1, "{heard:?}");
+    world.clients[A].renews = true;
+    world.heals(A, B);
+}

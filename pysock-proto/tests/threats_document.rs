@@ -1,5 +1,5 @@
-//! `docs/THREATS.md` names the test behind each of its claims; here each of these is looked up in the sources of all
-//! crates.
+//! `docs/THREATS.md` names the test behind each of its claims, and `docs/SECURITY-EVIDENCE.md` what else backs them; here each of
+//! these is looked up in the sources of all crates, and of the client in Python.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +21,9 @@ fn tests_in(source: &str) -> BTreeSet<&str> {
             marked = false;
         } else if line.starts_with("#[ignore") {
             marked = false;
+        } else if let Some(rest) = line.strip_prefix("def test_") {
+            let end = rest.find('(').map_or(0, |at| at + "test_".len());
+            names.extend(line["def ".len()..].get(..end));
         }
     }
     names
@@ -41,11 +44,12 @@ fn references(document: &str) -> Vec<&str> {
     found
 }
 
-/// Where `crate/file` is: `src/` is that of the crate, anything else is among its tests.
+/// Where `crate/file` is: `src/` is that of the crate, anything else is among its tests; `interop/` is Python.
 fn file_of(root: &Path, place: &str) -> Option<PathBuf> {
     let (krate, file) = place.split_once('/')?;
     let folder = match krate {
         "proto" | "std" | "embedded" => root.join(format!("pysock-{krate}")),
+        "interop" => return Some(root.join(format!("tests/interop/{file}.py"))),
         _ => return None,
     };
     let folder = if file.starts_with("src/") { folder } else { folder.join("tests") };
@@ -80,6 +84,27 @@ fn every_test_that_the_document_names_is_there() {
 }
 
 #[test]
+fn the_evidence_names_tests_that_are_there_for_every_part_with_claims() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = |name| fs::read_to_string(root.join("docs").join(name)).unwrap();
+    let (threats, evidence) = (text("THREATS.md"), text("SECURITY-EVIDENCE.md"));
+    let read = |place: &str| fs::read_to_string(file_of(root, place)?).ok();
+    assert!(references(&evidence).len() > 20, "the references were not found");
+    assert_eq!(wrong(&evidence, read), Vec::<String>::new());
+    // The first cell of a row: `2.1: a recording stays secret`, `3.1, 3.2: …`.
+    let rows = evidence.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(": "));
+    let told: BTreeSet<_> = rows.flat_map(|(parts, _)| parts.split(", ")).collect();
+    let mut part = "";
+    for line in threats.lines() {
+        let heading = line.strip_prefix("## ").or(line.strip_prefix("### "));
+        part = heading.and_then(|title| title.split(' ').next()).unwrap_or(part);
+        if line.starts_with('|') && !references(line).is_empty() {
+            assert!(told.contains(part), "part {part} has claims that the evidence leaves out");
+        }
+    }
+}
+
+#[test]
 fn the_document_has_a_row_with_a_test_for_each_of_the_seventeen_holes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let document = fs::read_to_string(root.join("docs/THREATS.md")).unwrap();
@@ -107,9 +132,12 @@ fn a_name_that_leads_nowhere_is_found() {
         let text = format!("a table | `proto/file::there`, `{bad}` |");
         assert_eq!(wrong(&text, read).len(), 1, "{bad}");
     }
+    let python = "    def test_there(self) -> None:\n    def helper(self) -> None:\n";
+    assert_eq!(tests_in(python), BTreeSet::from(["test_there"]));
     let root = Path::new("/r");
     let path = |place| file_of(root, place).map(|path| path.to_string_lossy().into_owned());
     assert_eq!(path("std/relay").unwrap(), "/r/pysock-std/tests/relay.rs");
     assert_eq!(path("proto/src/a/tests").unwrap(), "/r/pysock-proto/src/a/tests.rs");
+    assert_eq!(path("interop/test_peers").unwrap(), "/r/tests/interop/test_peers.py");
     assert_eq!(path("other/relay"), None);
 }

@@ -11,7 +11,7 @@ use std::{
 use common::{WHERE, client_config, server_config};
 use pysock_std::{
     Data, Error,
-    blocking::{Client, PeerNews, Server, ServerChannel, TimedOut},
+    blocking::{Client, Messages, PeerNews, Server, ServerChannel, TimedOut},
     client::{self, Status},
     config::Trust,
     proto::Failure,
@@ -203,6 +203,71 @@ fn publishing_reaches_every_other_client() {
     for channel in &mut channels {
         assert_eq!(channel.listen().unwrap().text().unwrap(), "from the server");
     }
+}
+
+#[test]
+fn many_at_once_arrive_in_order_wherever_they_go() {
+    let server = serve();
+    let mut up = server.create_channel("many").unwrap();
+    let (a, b) = (connect("a", &server), connect("b", &server));
+    let mut a_many = a.create_channel("many").unwrap();
+    let mut b_many = b.create_channel("many").unwrap();
+    let mut b_peers = b.listen_peers().unwrap();
+    let sent: Vec<Vec<u8>> =
+        (0..1_000u32).map(|n| n.to_le_bytes().repeat(1 + n as usize % 50)).collect();
+    // In a thread of its own, as a sender waits while the queue of a slow listener is full.
+    let arrive =
+        |way: &str, send: &(dyn Fn() + Sync), listen: &mut dyn FnMut() -> Option<Messages>| {
+            thread::scope(|scope| {
+                scope.spawn(send);
+                let mut got: Vec<Vec<u8>> = vec![];
+                while got.len() < sent.len() {
+                    let messages = listen().unwrap();
+                    assert_eq!(messages.len(), messages.iter().len());
+                    got.extend(messages.iter().map(<[u8]>::to_vec));
+                }
+                assert!(got == sent, "{way}");
+            });
+        };
+    let send = || a_many.send_many(&sent).unwrap();
+    arrive("client to server", &send, &mut || up.listen_many());
+    let send = || a_many.send_many_to("b", &sent).unwrap();
+    arrive("client to client", &send, &mut || b_many.listen_many());
+    let send = || a_many.publish_many(&sent).unwrap();
+    arrive("client to all", &send, &mut || b_many.listen_many());
+    let send = || a.send_many_to_client("b", &sent).unwrap();
+    arrive("end to end", &send, &mut || b_peers.listen_many());
+    let send = || up.send_many("a", &sent).unwrap();
+    arrive("server to client", &send, &mut || a_many.listen_many());
+    let send = || assert_eq!(up.publish_many(&sent).unwrap(), 2);
+    arrive("server to all", &send, &mut || b_many.listen_many());
+    let nobody = a_many.send_many_to("nobody", &sent);
+    assert!(matches!(nobody, Err(Error::Failed { failure: Failure::NoPeer, .. })), "{nobody:?}");
+}
+
+#[test]
+fn a_request_among_many_can_be_answered() {
+    let server = serve();
+    let mut up = server.create_channel("many").unwrap();
+    let client = connect("a", &server);
+    let channel = client.create_channel("many").unwrap();
+    let answering = thread::spawn(move || {
+        let mut asked = up.listen_many().unwrap();
+        assert!(asked.is_request());
+        assert_eq!(asked.sender().to_string(), "a");
+        asked.next().unwrap().reply("that").unwrap();
+        assert!(asked.next().is_none());
+        up
+    });
+    assert_eq!(channel.request("what?").unwrap().text().unwrap(), "that");
+    let mut up = answering.join().unwrap();
+    channel.send_many(["one", "two"]).unwrap();
+    let mut both = up.listen_many().unwrap();
+    assert_eq!((both.len(), both.next().unwrap().text().unwrap()), (2, "one"));
+    client.close().unwrap();
+    server.shutdown();
+    assert_eq!(both.next().unwrap().text().unwrap(), "two");
+    assert!(up.listen_many().is_none());
 }
 
 #[test]

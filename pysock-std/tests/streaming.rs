@@ -182,3 +182,31 @@ async fn a_large_message_to_nobody_is_no_failure() {
     channel.publish("small").await.unwrap();
     within(a.close()).await.unwrap();
 }
+
+/// A client remembers the latest peers that its server has named. While a large message arrives, more than it remembers may have come:
+/// the sender is who it was when the message began, and the message is not lost.
+#[tokio::test]
+async fn a_large_message_outlives_the_announcement_of_its_sender() {
+    let mut config = server_config();
+    config.max_unauthenticated_per_address = 100;
+    let server = serve(config).await;
+    let _channels = ["big", "small"].map(|name| server.create_channel(name).unwrap());
+    let (sender, receiver) = (connect("sender", &server).await, connect("receiver", &server).await);
+    let big = sender.create_channel("big").await.unwrap();
+    let mut whole = receiver.create_channel("big").await.unwrap();
+    let mut heard = receiver.create_channel("small").await.unwrap();
+    let mut writer = within(big.stream_to("receiver", None)).await.unwrap();
+    within(writer.write(Bytes::from_static(&[1; 1000]))).await.unwrap();
+    // Desktops remember 64.
+    for n in 0..70 {
+        let other = connect(&format!("other-{n}"), &server).await;
+        let channel = other.create_channel("small").await.unwrap();
+        within(channel.send_to("receiver", "here")).await.unwrap();
+        assert_eq!(within(heard.listen()).await.unwrap().data()[..], *b"here");
+    }
+    within(writer.write(Bytes::from_static(&[2; 1000]))).await.unwrap();
+    within(writer.finish()).await.unwrap();
+    let message = within(whole.listen()).await.unwrap();
+    assert_eq!(message.sender().name().unwrap().as_str(), "sender");
+    assert_eq!(message.data()[..], [[1; 1000], [2; 1000]].concat());
+}

@@ -1,6 +1,6 @@
 //! `docs/PERFORMANCE.md`: a table of medians, the goals, and how to get it again.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{bars::Verdict, machine, text::short};
 use crate::{
@@ -14,7 +14,9 @@ What pysock reaches beside what else could do the work, all of it encrypted and 
 pysock does its whole job: names, channels, routing, a sender on every message. *pysock* is what two desktops agree
 on by themselves, AES-GCM; *pysock ChaCha* is configured to use what microcontrollers have, too. *Expert* is what somebody who knows
 tokio well writes by hand when only speed counts: length-prefixed frames on a current-thread runtime, many messages
-for each write and each record, no names and no routes. Server and clients are processes of their own, TCP over the
+for each write and each record, no names and no routes. In streams, relays, fan-outs and windows of more than one message pysock's
+programs use `send_many`, `listen_many` and their like, as the experts' programs pack by hand; `send` and `listen`, one message
+a call, reach a fraction of that. Server and clients are processes of their own, TCP over the
 loopback interface. Only ratios within one run mean anything: the machine is shared, and absolute figures are for
 scale.
 
@@ -37,7 +39,9 @@ pub(super) fn write(all: &[Measured], verdicts: &[Verdict], plan: &Plan) -> Stri
     );
     let _ = writeln!(
         out,
-        "cargo run --release --manifest-path bench/Cargo.toml -- run --long --reps {} --record\n```\nWith libzmq, too: `cargo run --release --features zmq`.",
+        "cargo run --release --features zmq --manifest-path bench/Cargo.toml -- run{}{} --reps {} --record\n```\nWithout `--features zmq` it needs no libzmq.",
+        if plan.duration < Duration::from_secs(1) { " --quick" } else { "" },
+        if all.iter().any(|measured| measured.row.long) { " --long" } else { "" },
         plan.reps
     );
     figures(&mut out, all, plan);

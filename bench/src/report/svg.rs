@@ -3,11 +3,7 @@
 use std::fmt::Write as _;
 
 use super::text::short;
-use crate::{
-    peer::Peer,
-    run::Measured,
-    work::{Row, Unit},
-};
+use crate::{peer::Peer, run::Measured, work::Row};
 
 const WIDTH: usize = 900;
 const LEFT: usize = 210;

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use crate::{
     peer::Peer,
     run::{Cell, Measured},
-    work::Unit,
 };
 
 /// A row: every peer with median, spread, ratios and processor time.

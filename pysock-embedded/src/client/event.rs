@@ -5,9 +5,12 @@ use core::fmt;
 use serde::de::DeserializeOwned;
 
 use super::Channel;
-use crate::proto::{
-    CloseReason, Error, Failure, Kind, PeerId, PeerInfo, PublicKey, Refusal, StreamId, Verify,
-    peer::PeerEvent,
+use crate::{
+    proto::{
+        CloseReason, Error, Failure, Kind, PeerId, PeerInfo, PublicKey, Refusal, StreamId, Verify,
+        peer::PeerEvent,
+    },
+    value,
 };
 
 /// Something happened. Borrows only the receive buffer: the client is free for an answer while it is held.
@@ -163,10 +166,7 @@ impl Message<'_> {
     /// # Errors
     /// It is something else.
     pub fn value<T: DeserializeOwned>(&self) -> Result<T, postcard::Error> {
-        match postcard::take_from_bytes(self.bytes)? {
-            (value, []) => Ok(value),
-            _ => Err(postcard::Error::SerdeDeCustom),
-        }
+        value::decode(self.bytes)
     }
 }
 

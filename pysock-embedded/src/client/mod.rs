@@ -26,12 +26,12 @@ mod setup;
 mod streams;
 mod verbs;
 
+pub use crate::value::{LONGEST_VALUE, ValueError};
 pub use channels::ChannelError;
 pub use event::{Address, Ended, Event, Message, Stream, Target, Why};
 pub use memory::Memory;
 pub use peers::SessionError;
 pub use setup::Setup;
-pub use verbs::{LONGEST_VALUE, ValueError};
 
 use core::{fmt, mem};
 

@@ -1,47 +1,18 @@
 //! What a program says: messages, requests, replies.
 
-use core::fmt;
-
 use serde::Serialize;
 
 use super::{Address, Client, Message};
-use crate::proto::{
-    Envelope, Failure, Kind, Party, PeerTx, PublicKey, RequestId, RustCrypto, SendError,
-    peer::channel,
+use crate::{
+    proto::{
+        Envelope, Failure, Kind, Party, PeerTx, PublicKey, RequestId, RustCrypto, SendError,
+        peer::channel,
+    },
+    value::{self, LONGEST_VALUE, ValueError},
 };
 
 /// What messages between two clients are about, beside groups.
 pub(super) const DIRECT: u16 = channel::DIRECT;
-/// The longest value that is sent with `send_value` and its like, encoded, in bytes.
-pub const LONGEST_VALUE: usize = 256;
-
-/// Why a value was not sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ValueError {
-    /// It has no encoding, or one of more than [`LONGEST_VALUE`] bytes.
-    Value,
-    /// The message could not be sent.
-    Send(SendError),
-}
-
-impl From<SendError> for ValueError {
-    fn from(why: SendError) -> Self {
-        ValueError::Send(why)
-    }
-}
-
-impl fmt::Display for ValueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ValueError::Value => {
-                write!(f, "the value takes more than {LONGEST_VALUE} bytes, or cannot be encoded")
-            }
-            ValueError::Send(why) => why.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for ValueError {}
 
 impl Client<'_> {
     /// Sends a message, whole: to the server's program if `to` is a [`Channel`](super::Channel), to another client end to
@@ -116,9 +87,9 @@ impl Client<'_> {
         &mut self,
         to: impl Into<Address>,
         value: &T,
-    ) -> Result<(), ValueError> {
+    ) -> Result<(), ValueError<SendError>> {
         let mut bytes = [0; LONGEST_VALUE];
-        Ok(self.send(to, encode(value, &mut bytes)?)?)
+        Ok(self.send(to, value::encode(value, &mut bytes)?)?)
     }
 
     /// Asks with a value, encoded by postcard.
@@ -130,9 +101,9 @@ impl Client<'_> {
         to: impl Into<Address>,
         value: &T,
         within: u64,
-    ) -> Result<RequestId, ValueError> {
+    ) -> Result<RequestId, ValueError<SendError>> {
         let mut bytes = [0; LONGEST_VALUE];
-        Ok(self.request(to, encode(value, &mut bytes)?, within)?)
+        Ok(self.request(to, value::encode(value, &mut bytes)?, within)?)
     }
 
     /// Answers a request with a value, encoded by postcard.
@@ -143,9 +114,9 @@ impl Client<'_> {
         &mut self,
         request: &Message<'_>,
         value: &T,
-    ) -> Result<(), ValueError> {
+    ) -> Result<(), ValueError<SendError>> {
         let mut bytes = [0; LONGEST_VALUE];
-        Ok(self.reply(request, encode(value, &mut bytes)?)?)
+        Ok(self.reply(request, value::encode(value, &mut bytes)?)?)
     }
 
     fn put(&mut self, to: Address, kind: Kind, bytes: &[u8]) -> Result<(), SendError> {
@@ -179,8 +150,4 @@ impl Client<'_> {
         let said = say(&mut conn.to_peer(&mut self.tx.lend(), &mut self.sessions, key)?);
         self.noted(said)
     }
-}
-
-fn encode<'b, T: Serialize>(value: &T, to: &'b mut [u8]) -> Result<&'b [u8], ValueError> {
-    postcard::to_slice(value, to).map(|bytes| &*bytes).map_err(|_| ValueError::Value)
 }

@@ -8,6 +8,7 @@ use crate::{
         ChannelId, Kind, PeerId, PeerInfo, PublicKey, Refusal, RequestId, StreamId, registry::Slot,
         router::Channel,
     },
+    value,
 };
 
 /// Something happened. Borrows only the receive buffer: the server is free for an answer while it is held.
@@ -111,10 +112,7 @@ impl Message<'_> {
     /// # Errors
     /// It is something else.
     pub fn value<T: DeserializeOwned>(&self) -> Result<T, postcard::Error> {
-        match postcard::take_from_bytes(self.bytes)? {
-            (value, []) => Ok(value),
-            _ => Err(postcard::Error::SerdeDeCustom),
-        }
+        value::decode(self.bytes)
     }
 }
 

@@ -76,9 +76,8 @@ mod verbs;
 pub use event::{Asked, Event, Message, Stream};
 pub use memory::ServerMemory;
 pub use setup::{Admit, Setup, SetupError};
-pub use verbs::ValueError;
 
-pub use crate::proto::router::Channel;
+pub use crate::{proto::router::Channel, value::ValueError};
 
 use core::fmt;
 

@@ -1,7 +1,5 @@
 //! What the program of a server says: messages, requests, replies.
 
-use core::fmt;
-
 use serde::Serialize;
 
 use super::{
@@ -11,12 +9,13 @@ use super::{
     route::place_of,
 };
 use crate::{
-    client::{LONGEST_VALUE, Why},
+    client::Why,
     proto::{
         Envelope, Failure, Instant, Kind, Party, PeerId, RequestId,
         registry::Slot,
         router::{Channel, Member, Route},
     },
+    value::{self, LONGEST_VALUE, ValueError},
 };
 
 /// A request of the program that waits for its reply.
@@ -26,34 +25,6 @@ pub(super) struct Pending {
     id: RequestId,
     by: Instant,
 }
-
-/// Why a value was not sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ValueError {
-    /// It has no encoding, or one of more than [`LONGEST_VALUE`] bytes.
-    Value,
-    /// The message could not be sent.
-    Failed(Failure),
-}
-
-impl From<Failure> for ValueError {
-    fn from(why: Failure) -> Self {
-        ValueError::Failed(why)
-    }
-}
-
-impl fmt::Display for ValueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ValueError::Value => {
-                write!(f, "the value takes more than {LONGEST_VALUE} bytes, or cannot be encoded")
-            }
-            ValueError::Failed(why) => why.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for ValueError {}
 
 impl<'m> Server<'m> {
     /// Sends a message to a client on a channel that it has opened. It leaves with the next step of the driver.
@@ -175,9 +146,9 @@ impl<'m> Server<'m> {
         channel: Channel,
         peer: PeerId,
         value: &T,
-    ) -> Result<(), ValueError> {
+    ) -> Result<(), ValueError<Failure>> {
         let mut bytes = [0; LONGEST_VALUE];
-        Ok(self.send(channel, peer, encode(value, &mut bytes)?)?)
+        Ok(self.send(channel, peer, value::encode(value, &mut bytes)?)?)
     }
 
     /// Sends a value to all clients on a channel, encoded by postcard. Says how many get it, as [`publish`](Self::publish).
@@ -188,9 +159,9 @@ impl<'m> Server<'m> {
         &mut self,
         channel: Channel,
         value: &T,
-    ) -> Result<usize, ValueError> {
+    ) -> Result<usize, ValueError<Failure>> {
         let mut bytes = [0; LONGEST_VALUE];
-        Ok(self.publish(channel, encode(value, &mut bytes)?))
+        Ok(self.publish(channel, value::encode(value, &mut bytes)?))
     }
 
     /// Answers a request with a value, encoded by postcard.
@@ -201,9 +172,9 @@ impl<'m> Server<'m> {
         &mut self,
         request: &Message<'_>,
         value: &T,
-    ) -> Result<(), ValueError> {
+    ) -> Result<(), ValueError<Failure>> {
         let mut bytes = [0; LONGEST_VALUE];
-        Ok(self.reply(request, encode(value, &mut bytes)?)?)
+        Ok(self.reply(request, value::encode(value, &mut bytes)?)?)
     }
 
     /// Sends to one client, and says which connection that is.
@@ -307,8 +278,4 @@ impl<'m> Server<'m> {
             on_event(self, Event::Failed { id, peer, why });
         }
     }
-}
-
-fn encode<'b, T: Serialize>(value: &T, to: &'b mut [u8]) -> Result<&'b [u8], ValueError> {
-    postcard::to_slice(value, to).map(|bytes| &*bytes).map_err(|_| ValueError::Value)
 }

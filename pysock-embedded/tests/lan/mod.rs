@@ -9,7 +9,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 use pysock_embedded::{
     Client, Entropy, Event, Memory, NoEntropy, Setup,
     proto::{Instant, Keypair, Name, Psk, PublicKey, RustCrypto, SecretKey},
-    server::{self, Admit, Server, ServerMemory},
+    server::{self, Admit, Channel, Server, ServerMemory},
     smoltcp::{TcpClient, TcpServer},
 };
 use smoltcp::{
@@ -22,6 +22,8 @@ use smoltcp::{
 use words::{decide, heard, told};
 
 pub(crate) const PORT: u16 = 1234;
+/// The channel `test` as the server knows it: the first that it makes.
+pub(crate) const TEST: Channel = Channel(0);
 /// The server's place in the network.
 pub(crate) const SERVER: usize = 0;
 const MTU: usize = 1514;
@@ -269,6 +271,18 @@ impl Lan {
             lan.add_client(n, Some(key(SERVER_KEY)), None);
         }
         lan
+    }
+
+    /// Four clients, all of them in.
+    pub(crate) fn four() -> Self {
+        let mut lan = Lan::with_clients(Options::default(), 4);
+        lan.all_connected();
+        lan
+    }
+
+    /// The channel `test` as a client knows it.
+    pub(crate) fn channel(&mut self, device: usize) -> pysock_embedded::Channel {
+        self.devices[device].client.create_channel("test").unwrap()
     }
 
     /// A client on a host of its own, and where it is among the devices.

@@ -8,6 +8,8 @@ mod pattern;
 mod symmetric;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod wiping;
 
 pub(crate) use cipher::CipherState;
 pub(crate) use handshake::{HandshakeState, Setup};

@@ -161,3 +161,19 @@ impl Drop for SymmetricState {
         wipe(&mut self.k);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{crypto::RustCrypto, key::witness::times};
+
+    #[test]
+    fn the_chaining_key_is_wiped_with_its_handshake() {
+        let mut symmetric = SymmetricState::new::<RustCrypto>(Suite::ChaChaPoly, b"a name");
+        symmetric.mix_key::<RustCrypto>(&[1; 32]);
+        let keys = [symmetric.ck, symmetric.k];
+        let before = keys.map(|key| times(&key));
+        drop(symmetric);
+        assert_eq!(keys.map(|key| times(&key)), before.map(|times| times + 1));
+    }
+}

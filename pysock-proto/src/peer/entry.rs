@@ -194,9 +194,12 @@ impl Peer {
             self.retry_at = now.after_millis(self.pause());
             self.news.open = Some(fresh);
         }
-        if let (State::Broken { fresh: true }, true) = (self.state, present) {
-            // Broken already, but what follows belongs to the new beginning.
-            self.state = State::Broken { fresh: false };
+        // Not open any more, or not again: but what follows belongs to the new beginning. So does what comes in the session
+        // before: if that one were not part of it, its keys would be gone.
+        if let State::Opening { fresh: fresh @ true, .. } | State::Broken { fresh: fresh @ true } =
+            &mut self.state
+        {
+            *fresh = false;
             self.news.open = Some(true);
         }
         let Some(lost) = self.counts.passed_over(number) else { return false };

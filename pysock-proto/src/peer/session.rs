@@ -134,6 +134,7 @@ mod tests {
     use crate::{
         Ephemeral, Identity, Keypair, RustCrypto, SecretKey,
         crypto::both::Both,
+        key::witness,
         noise::{Pattern, Role, Setup},
         wire::inner::Takes,
     };
@@ -191,6 +192,23 @@ mod tests {
                 assert_eq!(opened.text, b"forty-two");
             }
         }
+    }
+
+    #[test]
+    fn the_keys_of_a_session_are_wiped_with_it() {
+        let [one, _] = ends();
+        let [outgoing, incoming] = one.keys::<Both>();
+        let (ours, theirs) = (terms(7, false), terms(9, false));
+        let session = Session::new::<Both>(&one, &ours, &theirs);
+        let before = [outgoing, incoming].map(|key| witness::times(&key));
+        drop(session);
+        // One that goes on receiving keeps the one key, and only for so long.
+        let half = Session::new::<Both>(&one, &ours, &theirs).into_receiving();
+        let meanwhile = [outgoing, incoming].map(|key| witness::times(&key));
+        drop(half);
+        let after = [outgoing, incoming].map(|key| witness::times(&key));
+        assert!(before[0] < meanwhile[0] && before[1] < meanwhile[1]);
+        assert!(meanwhile[1] < after[1]);
     }
 
     #[test]

@@ -63,6 +63,43 @@ fn two_that_call_at_once_meet_with_room_for_one_handshake_each() {
     }
 }
 
+/// Two with a session, as far as the first has come: it may send.
+fn open() -> [Side; 2] {
+    let mut sides = [side(51, "alice"), side(52, "bob")];
+    let infos = [sides[0].info, sides[1].info];
+    let now = Instant::from_millis(1_000);
+    let by = now.after_millis(3_000);
+    let e = |seed| Ephemeral::new::<RustCrypto>([seed; 32]);
+    let Side { key, peers, .. } = &mut sides[0];
+    let env = Env { now, identity: key };
+    peers.handshake(&infos[1], Acquaintance::Known, e(61), by, &env).unwrap();
+    for (from, to) in [(0, 1), (1, 0)] {
+        let mut unit = written(&mut sides[from]);
+        let Side { key, peers, .. } = &mut sides[to];
+        let env = Env { now, identity: key };
+        let mut incoming = peers.receive(&infos[from], Unit::Handshake, &mut unit, &env);
+        if let Some(PeerEvent::Greeting(greeting)) = peers.next(&mut incoming) {
+            peers.answer(greeting, e(62), by).unwrap();
+        }
+    }
+    sides
+}
+
+/// Whatever the server prevents, no counter comes twice: a session in which no new handshake succeeds falls silent.
+#[test]
+fn a_session_falls_silent_before_its_counter_ends() {
+    let [mut alice, _] = open();
+    let peer = alice.peers.sessions.as_mut_slice().first_mut().unwrap();
+    assert!(peer.is_open());
+    peer.session.sent = session::MAX_RECORDS - 1;
+    assert!(peer.is_open() && peer.may_seal());
+    let mut unit = [0; 64];
+    let len = peer.start(&mut unit) + crate::crypto::TAG;
+    peer.seal::<RustCrypto>(&mut unit[..len]);
+    assert_eq!(&unit[1..4], [0xff, 0xff, 0xfe], "2^24 - 2 is the last one");
+    assert!(!peer.is_open() && !peer.may_seal());
+}
+
 /// A key that counts how often it is used.
 struct Counting(Keypair<RustCrypto>, AtomicU32);
 

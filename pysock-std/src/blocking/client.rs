@@ -5,7 +5,9 @@ use std::{path::Path, thread, time::Duration};
 use pysock_proto::{ChannelName, Name, PeerInfo, PublicKey};
 use tokio::sync::watch;
 
-use super::{Message, Messages, TimedOut, listen_timeout, listening, runtime, wait, waiting};
+use super::{
+    Listening, Message, Messages, TimedOut, listen_timeout, listening, runtime, wait, waiting,
+};
 use crate::{
     Data, Error, Target,
     client::{self, Status, Undelivered},
@@ -242,6 +244,25 @@ impl Channel {
         /// # Errors
         /// [`Error::Disconnected`] if the client is over.
         fn publish(data: impl Into<Data>) -> Result<(), Error>;
+
+        /// As [`send`](Self::send) for each of `messages`, in order, and much cheaper where they are small and many.
+        ///
+        /// # Errors
+        /// [`Error::Disconnected`] if the client is over. Those before may have been sent.
+        fn send_many(messages: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), Error>;
+
+        /// As [`send_to`](Self::send_to) for each of `messages`, in order, and much cheaper where they are small and
+        /// many.
+        ///
+        /// # Errors
+        /// As [`send_to`](Self::send_to). Those before may have been sent.
+        fn send_many_to(client: impl Into<Target>, messages: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), Error>;
+
+        /// As [`publish`](Self::publish) for each of `messages`, in order, and much cheaper where they are small and many.
+        ///
+        /// # Errors
+        /// [`Error::Disconnected`] if the client is over. Those before may have been sent.
+        fn publish_many(messages: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), Error>;
     }
 
     /// Asks the server and waits for its reply, 10 seconds at most.

@@ -59,6 +59,33 @@ impl Deref for Message {
     }
 }
 
+/// Messages of one sender that arrived together; as an iterator it gives each as a [`Message`]. Everything that can be read
+/// of them is that of [`crate::Messages`].
+#[derive(Debug)]
+pub struct Messages(crate::Messages);
+
+impl Deref for Messages {
+    type Target = crate::Messages;
+
+    fn deref(&self) -> &crate::Messages {
+        &self.0
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        self.0.next().map(Message)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Messages {}
+
 /// No message came within the time given. The next may still come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimedOut;
@@ -90,6 +117,13 @@ macro_rules! listening {
                 wait(self.inner.listen()).map(Message)
             }
 
+            /// Waits for the next messages of one sender, as they came together: much cheaper than
+            /// [`listen`](Self::listen) where small ones arrive in great numbers.
+            #[doc = concat!("`None`: ", $over, ".")]
+            pub fn listen_many(&mut self) -> Option<Messages> {
+                wait(self.inner.listen_many()).map(Messages)
+            }
+
             #[doc = concat!("Waits for the next message, for `timeout` at most. `Ok(None)`: ", $over, ".")]
             ///
             /// # Errors
@@ -107,14 +141,14 @@ macro_rules! listening {
         #[doc = concat!("Every message as it comes, until ", $over, ".")]
         impl<'c> IntoIterator for &'c mut $listener {
             type Item = Message;
-            type IntoIter = Messages<'c, $listener>;
+            type IntoIter = Listening<'c, $listener>;
 
             fn into_iter(self) -> Self::IntoIter {
-                Messages(self)
+                Listening(self)
             }
         }
 
-        impl Iterator for Messages<'_, $listener> {
+        impl Iterator for Listening<'_, $listener> {
             type Item = Message;
 
             fn next(&mut self) -> Option<Message> {
@@ -127,7 +161,7 @@ use {listening, waiting};
 
 /// The messages of a listener, one after the other. Waits for each.
 #[derive(Debug)]
-pub struct Messages<'c, C>(&'c mut C);
+pub struct Listening<'c, C>(&'c mut C);
 
 fn listen_timeout(
     timeout: Duration,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use pysock_proto::PeerInfo;
 
-use super::{Client, Message, Messages, TimedOut, listen_timeout, listening, wait, waiting};
+use super::{
+    Client, Listening, Message, Messages, TimedOut, listen_timeout, listening, wait, waiting,
+};
 use crate::{Data, Error, Target, client};
 
 /// Where messages of other clients arrive. Comes from [`Client::listen_peers`]; dropping it stops listening.
@@ -38,6 +40,13 @@ impl Client {
         /// # Errors
         /// As [`handshake`](Self::handshake).
         fn send_to_client(client: impl Into<Target>, data: impl Into<Data>) -> Result<(), Error>;
+
+        /// As [`send_to_client`](Self::send_to_client) for each of `messages`, in order, and much cheaper where they are
+        /// small and many.
+        ///
+        /// # Errors
+        /// As [`send_to_client`](Self::send_to_client). Those before may have been sent.
+        fn send_many_to_client(client: impl Into<Target>, messages: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), Error>;
     }
 
     /// Asks another client, end to end, and waits for its reply, 10 seconds at most.

@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use pysock_proto::{ChannelName, PublicKey};
 use tokio::net::ToSocketAddrs;
 
-use super::{Message, Messages, TimedOut, listen_timeout, listening, runtime, wait, waiting};
+use super::{
+    Listening, Message, Messages, TimedOut, listen_timeout, listening, runtime, wait, waiting,
+};
 use crate::{
     Data, Error, Target,
     config::ServerConfig,
@@ -176,6 +178,18 @@ impl Channel {
         /// # Errors
         /// None while the server is there.
         fn publish(data: impl Into<Data>) -> Result<usize, Error>;
+
+        /// As [`send`](Self::send) for each of `messages`, in order, and much cheaper where they are small and many.
+        ///
+        /// # Errors
+        /// As [`send`](Self::send). Those before may have been sent.
+        fn send_many(client: impl Into<Target>, messages: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<(), Error>;
+
+        /// As [`publish`](Self::publish) for each of `messages`, in order, and much cheaper where they are small and many.
+        ///
+        /// # Errors
+        /// None while the server is there.
+        fn publish_many(messages: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<usize, Error>;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use pysock_proto::{Connection, Env, Envelope, Event, Failure, Kind, PeerId, TxBuf, Unit};
 
 use super::{
@@ -137,26 +138,39 @@ impl Listening<'_> {
         let sender = self.shared.sender(envelope.party).ok_or(Failure::NoPeer)?;
         Ok(Arc::new(Path { sender, channel }))
     }
-}
 
-impl Handler for Listening<'_> {
-    fn message(&mut self, envelope: Envelope, payload: Payload) -> Verdict {
+    /// Hands it to whoever waits for it.
+    fn deliver(&self, envelope: &Envelope, path: Arc<Path>, payload: Payload) -> Verdict {
         // Unless the program takes it, a request is answered with a failure as this is dropped.
-        let replier = Replier::to(&self.shared.outbox, &envelope);
-        let path = match self.path(&envelope) {
-            Ok(path) => path,
-            Err(why) => {
-                tracing::debug!(?envelope, %why, "a message from nowhere");
-                return Verdict::Go;
-            }
-        };
+        let replier = Replier::to(&self.shared.outbox, envelope);
         if let (Kind::Reply(_), Payload::One(bytes)) = (envelope.kind, &payload) {
-            self.shared.replied(&envelope, Ok(Message::new(path, bytes.clone(), None)));
+            self.shared.replied(envelope, Ok(Message::new(path, bytes.clone(), None)));
             return Verdict::Go;
         }
         match self.shared.sink(envelope.channel) {
             Some(sink) => sink.deliver(path, payload, replier),
             None => Verdict::Go,
+        }
+    }
+}
+
+impl Handler for Listening<'_> {
+    fn message(&mut self, envelope: Envelope, payload: Payload) -> Verdict {
+        match self.path(&envelope) {
+            Ok(path) => self.deliver(&envelope, path, payload),
+            Err(why) => {
+                tracing::debug!(?envelope, %why, "a message from nowhere");
+                // A request is answered with a failure.
+                drop(Replier::to(&self.shared.outbox, &envelope));
+                Verdict::Go
+            }
+        }
+    }
+
+    fn collected(&mut self, envelope: Envelope, path: Option<Arc<Path>>, bytes: Bytes) -> Verdict {
+        match path {
+            Some(path) => self.deliver(&envelope, path, Payload::One(bytes)),
+            None => self.message(envelope, Payload::One(bytes)),
         }
     }
 
@@ -177,7 +191,7 @@ impl Handler for Listening<'_> {
                 (Destination::Refuse(Failure::NoResponder), Verdict::Go)
             }
             // Requests and replies are delivered whole.
-            _ => (Destination::Collect { limit }, Verdict::Go),
+            _ => (Destination::Collect { limit, path: Some(path) }, Verdict::Go),
         }
     }
 

@@ -11,6 +11,7 @@ use pysock_proto::{Envelope, Failure, Kind, StreamId};
 use super::ways::In;
 use crate::{
     line::Line,
+    message::Path,
     outbox::{Outbox, Outgoing},
     transfer::{Chunk, Origin, Part, PartsSender},
 };
@@ -52,7 +53,7 @@ impl Drop for Share {
 /// What is to become of a large message.
 pub(crate) enum Destination {
     /// Deliver it as one, if it has at most `limit` bytes.
-    Collect { limit: usize },
+    Collect { limit: usize, path: Option<Arc<Path>> },
     /// Hand its parts on.
     Forward(Vec<PartsSender>),
     /// It is received and forgotten.
@@ -63,7 +64,7 @@ pub(crate) enum Destination {
 
 enum State {
     Discard,
-    Collect { data: Vec<u8>, limit: usize, share: Share },
+    Collect { data: Vec<u8>, limit: usize, share: Share, path: Option<Arc<Path>> },
     Forward(Forward),
     Refused,
 }
@@ -126,8 +127,8 @@ struct Incoming {
     state: State,
 }
 
-/// A large message that is complete.
-pub(crate) type Arrived = (Envelope, Bytes);
+/// A large message that is complete, and by which way it came, if that was known as it began.
+pub(crate) type Arrived = (Envelope, Option<Arc<Path>>, Bytes);
 
 /// The streams that one connection receives.
 pub(crate) struct Receiving {
@@ -167,14 +168,14 @@ impl Receiving {
         destination: Destination,
         from: &mut impl In,
     ) {
-        if matches!(destination, Destination::Collect { limit } if length.is_some_and(|n| n > limit as u64))
+        if matches!(destination, Destination::Collect { limit, .. } if length.is_some_and(|n| n > limit as u64))
         {
             fail_request(&self.outbox, envelope, Failure::TooLarge);
         }
         let state = match destination {
-            Destination::Collect { limit } if length.is_none_or(|n| n <= limit as u64) => {
+            Destination::Collect { limit, path } if length.is_none_or(|n| n <= limit as u64) => {
                 let share = Share { budget: self.budget.clone(), bytes: 0 };
-                State::Collect { data: Vec::new(), limit, share }
+                State::Collect { data: Vec::new(), limit, share, path }
             }
             Destination::Collect { .. } => refuse(from, stream, Failure::TooLarge),
             Destination::Forward(to) => {
@@ -197,7 +198,7 @@ impl Receiving {
         let outbox = self.outbox.clone();
         let Some(incoming) = self.get(stream) else { return };
         match &mut incoming.state {
-            State::Collect { data, limit, share } => {
+            State::Collect { data, limit, share, .. } => {
                 if data.len().saturating_add(bytes.len()) > *limit {
                     fail_request(&outbox, incoming.envelope, Failure::TooLarge);
                     incoming.state = refuse(from, stream, Failure::TooLarge);
@@ -219,7 +220,7 @@ impl Receiving {
     pub(crate) fn end(&mut self, stream: StreamId) -> Option<Arrived> {
         let incoming = self.take(stream)?;
         match incoming.state {
-            State::Collect { data, .. } => Some((incoming.envelope, data.into())),
+            State::Collect { data, path, .. } => Some((incoming.envelope, path, data.into())),
             State::Forward(forward) => {
                 forward.finish(|| Part::End);
                 None

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use pysock_proto::{
     CloseReason, Connection, Env, Envelope, Error as Ended, Event, PeerId, Refusal, TxBuf, Unit,
 };
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::{
     line::Control,
+    message::Path,
     outbox::{Ending, Outbox},
     payload::{Payload, gather},
     transfer::Origin,
@@ -47,6 +49,12 @@ pub(crate) enum Verdict {
 pub(crate) trait Handler: Send {
     /// A message, whole, or several one-way ones with the same envelope.
     fn message(&mut self, envelope: Envelope, payload: Payload) -> Verdict;
+
+    /// A large message that was collected. Its sender is who it was as it began: meanwhile others may have taken that one's
+    /// place among the peers that are remembered.
+    fn collected(&mut self, envelope: Envelope, _path: Option<Arc<Path>>, bytes: Bytes) -> Verdict {
+        self.message(envelope, Payload::One(bytes))
+    }
 
     /// A large message begins: what is to become of it?
     fn begin(
@@ -267,9 +275,9 @@ impl<H: Handler> Life<'_, H> {
                     Verdict::Go
                 }
                 Event::End(stream) => match self.receiving.end(stream) {
-                    Some((envelope, bytes)) => {
+                    Some((envelope, path, bytes)) => {
                         self.around.counters.received.fetch_add(1, Ordering::Relaxed);
-                        self.handler.message(envelope, Payload::One(bytes))
+                        self.handler.collected(envelope, path, bytes)
                     }
                     None => Verdict::Go,
                 },

@@ -113,7 +113,9 @@ impl<H: Handler> Life<'_, H> {
             return Poll::Ready(Ok(()));
         }
         if awake_until.is_some_and(|until| std::time::Instant::now() < until) {
-            // Once round: others run, and the runtime looks at its sockets.
+            // Once round: others run, the runtime looks at its sockets, and whoever shares the core, perhaps the other side, is not
+            // kept from it.
+            std::thread::yield_now();
             let _ = pin!(tokio::task::yield_now()).poll(cx);
         }
         Poll::Pending

@@ -194,7 +194,7 @@ impl Sink {
         limit: usize,
     ) -> (Destination, Verdict) {
         let End::Prefixes(queue) = &*self.0 else {
-            return (Destination::Collect { limit }, Verdict::Go);
+            return (Destination::Collect { limit, path: Some(path) }, Verdict::Go);
         };
         match transfer::parts(length, Some(origin), [None]).pop() {
             Some((to, parts)) if !queue.is_abandoned() => {

@@ -349,7 +349,7 @@ impl Handler for Serving<'_> {
                 sink.begin(self.path(name), length, origin, limit)
             }
             // Requests and replies are delivered whole.
-            Ok(Way::Listener(..)) => (Destination::Collect { limit }, Verdict::Go),
+            Ok(Way::Listener(..)) => (Destination::Collect { limit, path: None }, Verdict::Go),
             // Nobody else is on the channel.
             Ok(Way::Clients(to)) if to.is_empty() => (Destination::Discard, Verdict::Go),
             Ok(Way::Clients(to)) => {

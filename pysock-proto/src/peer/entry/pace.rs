@@ -70,6 +70,8 @@ impl Peer {
     pub(in crate::peer) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Closing { .. } | State::Opening { .. } => Some(self.retry_at),
+            // Its last word has left: it can be forgotten.
+            _ if self.is_over() => Some(Instant::from_millis(0)),
             _ => self.wanted_at(),
         }
     }

@@ -13,11 +13,12 @@ use super::{Ending, Group, GroupNews};
 use crate::{
     Client, Error, Server,
     config::{ClientConfig, ServerConfig, new_secret_key},
+    link,
     outbox::Body,
 };
 
-/// Room in the queues of those in the scene, in bytes.
-const QUEUE: usize = 1 << 20;
+/// Room in the queues of those in the scene, in bytes: far more than the credit for a large message that nobody reads.
+const QUEUE: usize = 8 * link::WINDOW as usize;
 
 async fn connect(name: &str, server: &Server) -> Client {
     let mut config = ClientConfig::new(new_secret_key().unwrap());

@@ -126,7 +126,7 @@ impl PeerTask {
                 (Destination::Refuse(Failure::NoResponder), Verdict::Go)
             }
             // Requests and replies are delivered whole.
-            _ => (Destination::Collect { limit }, Verdict::Go),
+            _ => (Destination::Collect { limit, path: None }, Verdict::Go),
         };
         let input = &mut PeerIn { core: &mut self.core, key: peer.key };
         lane.receiving.begin(stream, envelope, length, to, input);

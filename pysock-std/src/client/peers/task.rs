@@ -319,7 +319,7 @@ impl PeerTask {
             }
             PeerEvent::End(stream) => {
                 let Some(lane) = self.lanes.get_mut(&peer.key) else { return Verdict::Go };
-                if let Some((envelope, bytes)) = lane.receiving.end(stream) {
+                if let Some((envelope, _, bytes)) = lane.receiving.end(stream) {
                     let payload = Payload::One(bytes);
                     return self.message(peer, envelope.channel.0, envelope.kind, payload);
                 }
