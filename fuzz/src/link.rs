@@ -113,6 +113,7 @@ impl Link {
     }
 
     /// What one side's program does.
+    #[allow(clippy::collapsible_match, reason = "what is tried does not belong into a condition")]
     fn acts(&mut self, from: usize, what: u8, input: &mut Input<'_>) {
         let arg = input.byte();
         let stream = StreamId(arg & 3);

@@ -84,8 +84,7 @@ fn mixture(seed: u64, n: usize) -> Vec<u8> {
         state ^= state << 17;
         (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
     };
-    (0..20).for_each(|_| drop(next()));
-    (0..n).map(|_| next()).collect()
+    (0..n + 20).map(|_| next()).skip(20).collect()
 }
 
 fn packed(pieces: &[Vec<u8>]) -> Vec<u8> {

@@ -74,6 +74,7 @@ fn every_target_can_be_fuzzed() {
         .map(|file| file.file_stem().expect("a name").to_string_lossy().into_owned())
         .collect();
     let mut targets: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
-    (wrappers.sort(), targets.sort());
+    wrappers.sort();
+    targets.sort();
     assert_eq!(wrappers, targets);
 }
