@@ -40,10 +40,10 @@ pub fn all() -> Vec<Seed> {
         seeds.push(("frames", format!("all-{role}"), [&head[..], &all].concat()));
         let acts: Vec<u8> = (0..15).flat_map(|act| [ACT, act, 20, FLUSH]).collect();
         seeds.push(("frames", format!("acts-{role}"), [&head[..], &acts].concat()));
-        for (kind, body) in &heard {
+        for (at, (kind, body)) in heard.iter().enumerate() {
             let each = [&frame(*kind, body)[..], &[RECORD, FLUSH, LATER, 4]].concat();
             let both = [&head[..], &each, &each].concat();
-            seeds.push(("frames", format!("{kind:02x}-{role}"), both));
+            seeds.push(("frames", format!("{at:02}-{kind:02x}-{role}"), both));
         }
         let head = [&[0, role][..], &[1, 4, 2, 1, 1, 4, 2, 1], &[3, 1, 30, 200]].concat();
         seeds.push(("chunking", format!("all-{role}"), [&head[..], &all].concat()));
