@@ -132,7 +132,7 @@ fn feed(end: &mut End<Null>, mut piece: &[u8], blocks: bool, seen: &mut Seen) ->
         if (piece.is_empty() && !answered) || end.conn.is_over() {
             return Ok(());
         }
-        if piece.is_empty() {
+        if piece.is_empty() || answered {
             continue;
         }
         assert!(!end.rx.space().is_empty(), "stuck with a full buffer");

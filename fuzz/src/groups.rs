@@ -214,6 +214,11 @@ impl World {
             let mut quiet = true;
             for at in 1..CLIENTS {
                 self.owner().retry(&key(at));
+                // Who has lost the group and is told nothing notices nothing, unless it remembers that there was one.
+                if self.groups[at].is_none() && self.owner().get(&key(at)).is_some() {
+                    let group = Group::recall(ID, name("band"), key(0), key(at), Fixed::new());
+                    self.groups[at] = Some(group);
+                }
             }
             self.owner().interrupted();
             for _ in 0..500 {
