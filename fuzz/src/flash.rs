@@ -103,16 +103,23 @@ struct Device {
     unit: u32,
     /// By subject. Before provisioning there is none.
     known: Option<Vec<Entry>>,
+    /// Everything is read again after this operation: after each, most of the time would go there.
+    looks: bool,
 }
 
 impl Device {
     fn new(unit: u32) -> Self {
-        Device { bytes: vec![0xff; 2 * PAGE as usize], unit, known: None }
+        Device { bytes: vec![0xff; 2 * PAGE as usize], unit, known: None, looks: true }
     }
 
     fn lives(&mut self, input: &mut Input<'_>) {
         let mut log = self.log();
-        while !input.is_empty() {
+        // Some hundred go round the two pages often enough.
+        for at in 0..250 {
+            if input.is_empty() {
+                break;
+            }
+            self.looks = at % 4 == 0;
             let op = input.byte();
             // Power fails after so many bytes were written; erasing a page counts as one.
             let power = if op & 0x80 == 0 { usize::MAX } else { usize::from(input.byte()) };
@@ -155,6 +162,7 @@ impl Device {
             self.concludes(&mut log, result, after);
         }
         let mut log = self.log();
+        self.looks = true;
         self.agrees(&mut log);
     }
 
@@ -242,7 +250,7 @@ impl Device {
     }
 
     fn agrees(&mut self, log: &mut Log) {
-        if let Some(known) = self.known.clone() {
+        if let Some(known) = self.known.clone().filter(|_| self.looks) {
             assert!(self.reads(log) == sorted(&known), "what is stored is not what was said");
         }
     }

@@ -17,11 +17,6 @@ use crate::{
     input::Input,
 };
 
-/// Records after which the next key is taken; some more than that cross it.
-const REKEYING: usize = (1 << 16) + 4;
-/// So that a fuzzer does not do that all the time.
-const MAGIC: [u8; 2] = [0xa5, 0x5a];
-
 /// One direction: who sends, what it has said, and what is on its way.
 struct Way {
     journal: Journal,
@@ -48,7 +43,6 @@ pub fn run(data: &[u8]) {
     let (client, server) = setup.open::<Toy>();
     let way = || Way { journal: Journal::default(), wire: vec![], altered: false, result: Ok(()) };
     let mut link = Link { ends: [client, server], ways: [way(), way()] };
-    let mut rekeyed = false;
     while !input.is_empty() {
         let op = input.byte();
         let from = usize::from(op & 1);
@@ -60,14 +54,6 @@ pub fn run(data: &[u8]) {
             27 => {
                 let millis = u64::from(input.byte()) * 100;
                 link.ends.iter_mut().for_each(|end| end.later(millis));
-            }
-            28 if !rekeyed && input.bytes(2) == MAGIC => {
-                rekeyed = true;
-                for _ in 0..REKEYING {
-                    link.acts(from, 0, &mut Input::new(&[]));
-                    link.flush(from);
-                    link.deliver(from, usize::MAX);
-                }
             }
             28 => {}
             _ => link.mischief(from, &mut input),

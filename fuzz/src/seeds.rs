@@ -61,7 +61,6 @@ pub fn all() -> Vec<Seed> {
             [&[role, 0, 0, 0, 0, 0, 0, 0, 0][..], &raw].concat(),
         ));
     }
-    seeds.push(("link", "rekeying".into(), [&[2; 10][..], &[28 << 1, 0xa5, 0x5a]].concat()));
     for target in ["link", "peers", "registry", "router", "groups", "flash"] {
         for seed in 0..6 {
             seeds.push((
