@@ -420,3 +420,27 @@ fn while_members_are_only_added_and_nothing_is_lost_everybody_sent_to_takes_ever
         assert_eq!((world.accepted as usize, world.missed, world.refused), (sent, 0, 0), "{seed}");
     }
 }
+
+/// A removal binds a sender once it has applied it: a member that is left out sends on to who has gone.
+#[test]
+fn a_member_that_leaves_while_another_lags_behind_gets_nothing_more_from_it() {
+    let mut group: G = Group::create(ID, name(0), (key(0), name(0)), Fixed::new()).unwrap();
+    let told = |group: &mut G, reachable: &[usize]| {
+        while let Some(step) = group.step() {
+            let there = reachable.contains(&client(&step.to));
+            group.done(&step, if there { Answer::Done } else { Answer::Failed });
+        }
+    };
+    group.add(key(1), name(1)).unwrap();
+    told(&mut group, &[1]);
+    group.add(key(2), name(2)).unwrap();
+    told(&mut group, &[2]);
+    assert!(group.get(&key(1)).unwrap().is_lagging());
+
+    // All who are left lag behind, so nobody is told of the change as such; and 1 is back.
+    let leave = Control { group: ID, epoch: group.epoch(), op: Op::Leave };
+    assert_eq!(group.apply(&key(2), leave.encode().as_slice()), Ok(Applied::Leaves(key(2))));
+    told(&mut group, &[1]);
+    assert!(group.get(&key(2)).is_none());
+    assert!(!group.get(&key(1)).unwrap().is_lagging(), "1 still believes that 2 is in");
+}

@@ -44,12 +44,13 @@ fn references(document: &str) -> Vec<&str> {
     found
 }
 
-/// Where `crate/file` is: `src/` is that of the crate, anything else is among its tests; `interop/` is Python.
+/// Where `crate/file` is: `src/` is that of the crate, anything else is among its tests; `interop/` is Python, `fuzz/` a fuzz target.
 fn file_of(root: &Path, place: &str) -> Option<PathBuf> {
     let (krate, file) = place.split_once('/')?;
     let folder = match krate {
         "proto" | "std" | "embedded" => root.join(format!("pysock-{krate}")),
         "interop" => return Some(root.join(format!("tests/interop/{file}.py"))),
+        "fuzz" => return Some(root.join(format!("fuzz/fuzz_targets/{file}.rs"))),
         _ => return None,
     };
     let folder = if file.starts_with("src/") { folder } else { folder.join("tests") };
@@ -62,6 +63,13 @@ fn wrong(document: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut wrong = vec![];
     for reference in references(document) {
         let (place, name) = reference.split_once("::").unwrap_or_default();
+        if place == "fuzz" {
+            // A target is a file, and not a function that is marked.
+            if read(&format!("fuzz/{name}")).is_none() {
+                wrong.push(format!("{reference}: there is no such fuzz target"));
+            }
+            continue;
+        }
         let source = files.entry(place).or_insert_with(|| read(place));
         match source {
             None => wrong.push(format!("{reference}: there is no such file")),
@@ -123,12 +131,19 @@ fn a_name_that_leads_nowhere_is_found() {
     let source = "#[test]\nfn there() {}\n\nfn helper() {}\n\
         #[tokio::test(flavor = \"multi_thread\")]\nasync fn also_there() {}\n\
         #[test]\n#[ignore]\nfn asleep() {}\n#[test]\n#[should_panic]\nfn panics() {}\n";
-    let read = |place: &str| (place == "proto/file").then(|| source.to_owned());
-    let good = "`proto/file::there`, `proto/file::also_there` and `proto/file::panics`";
+    let read =
+        |place: &str| ["proto/file", "fuzz/there"].contains(&place).then(|| source.to_owned());
+    let good =
+        "`proto/file::there`, `proto/file::also_there`, `proto/file::panics` and `fuzz::there`";
     assert_eq!(wrong(good, read), Vec::<String>::new());
-    for bad in
-        ["proto/file::helper", "proto/file::asleep", "proto/file::gone", "std/file::there", "a::b"]
-    {
+    for bad in [
+        "proto/file::helper",
+        "proto/file::asleep",
+        "proto/file::gone",
+        "std/file::there",
+        "fuzz::gone",
+        "a::b",
+    ] {
         let text = format!("a table | `proto/file::there`, `{bad}` |");
         assert_eq!(wrong(&text, read).len(), 1, "{bad}");
     }
@@ -139,5 +154,6 @@ fn a_name_that_leads_nowhere_is_found() {
     assert_eq!(path("std/relay").unwrap(), "/r/pysock-std/tests/relay.rs");
     assert_eq!(path("proto/src/a/tests").unwrap(), "/r/pysock-proto/src/a/tests.rs");
     assert_eq!(path("interop/test_peers").unwrap(), "/r/tests/interop/test_peers.py");
+    assert_eq!(path("fuzz/link").unwrap(), "/r/fuzz/fuzz_targets/link.rs");
     assert_eq!(path("other/relay"), None);
 }

@@ -135,9 +135,8 @@ impl<S: Store<Member>> Group<S> {
     ///
     /// Steps that were handed out may be under way at the same time; those to one member do not overlap.
     pub fn step(&mut self) -> Option<Step> {
-        if self.plan.is_none() {
-            self.next_job();
-        }
+        // One that leaves while all others lag behind is told to nobody: what they have waited for comes at once.
+        while self.plan.is_none() && self.next_job() {}
         let plan = self.plan?;
         if plan.stage == Stage::Others {
             let due = self.members.as_mut_slice().iter_mut().find(|m| m.has(flag::DUE))?;
@@ -268,13 +267,13 @@ impl<S: Store<Member>> Group<S> {
         }
     }
 
-    /// Begins what members have asked for.
-    fn next_job(&mut self) {
+    /// Begins what a member has asked for. `false`: none has asked for anything.
+    fn next_job(&mut self) -> bool {
         if !self.is_owner() || self.standing.is_over() {
-            return;
+            return false;
         }
         let wanting = |m: &&Member| m.has(flag::LEAVING | flag::WANTED);
-        let Some(member) = self.members.as_slice().iter().find(wanting) else { return };
+        let Some(member) = self.members.as_slice().iter().find(wanting) else { return false };
         let (key, name) = (*member.key(), *member.name());
         let (leaving, anew) = (member.has(flag::LEAVING), member.has(flag::ANEW));
         let what = if member.has(flag::PARTED) { What::Leave } else { What::Remove };
@@ -288,6 +287,7 @@ impl<S: Store<Member>> Group<S> {
             (false, true) => self.start(What::Add, key, name, Stage::Snapshot(0)),
             (false, false) => self.start(What::Resync, key, name, Stage::Snapshot(0)),
         }
+        true
     }
 
     /// Notes who has to be told of the change. Who lags behind gets a snapshot afterwards, which tells it as well.
