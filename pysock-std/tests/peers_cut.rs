@@ -1,5 +1,8 @@
 //! Two clients exchange ten thousand messages each way, end to end, while their connections to the server are cut at
-//! random moments: every message is delivered once and in order or reported lost; none twice; none altered.
+//! random moments: every message is delivered once and in order or reported; none twice; none altered.
+//!
+//! Lost messages are counted exactly, unless a cut falls between the two ends of a handshake and the sides name different sessions:
+//! then they begin anew, and of what was under way the sender hears that nobody knows (PROTOCOL-INNER 9.4).
 
 mod common;
 
@@ -13,7 +16,7 @@ use pysock_std::{
 use tokio::sync::watch;
 
 const MESSAGES: u64 = 10_000;
-/// The last two say that there are no more.
+/// Sent when there are no more, again and again, so that both sides see what is missing.
 const END: u64 = u64::MAX;
 
 /// Numbers that look random, the same in every run.
@@ -48,13 +51,15 @@ fn message(number: u64) -> Vec<u8> {
 }
 
 /// What one side has heard of the other, and of what became of its own messages.
-#[derive(Default)]
+#[derive(Default, Debug)]
 struct Ledger {
     received: Vec<u64>,
+    /// Of both sides.
+    ends: u64,
     lost: u64,
     undelivered: u64,
     unknown: u64,
-    ends: u64,
+    beginnings: u64,
 }
 
 async fn send_all(client: Arc<Client>, to: &'static str, progress: Arc<watch::Sender<u64>>) {
@@ -66,40 +71,56 @@ async fn send_all(client: Arc<Client>, to: &'static str, progress: Arc<watch::Se
                 Err(Error::Failed { .. } | Error::Peer { .. } | Error::NoReply { .. }) => {
                     tokio::task::yield_now().await;
                 }
-                Err(error) => panic!("{error}"),
+                Err(error) => panic!("{error:?} {:?}", client.status().borrow()),
             }
         }
         progress.send_modify(|sent| *sent += 1);
     }
 }
 
-async fn hear(mut listener: PeerListener, ended: Arc<watch::Sender<u64>>) -> Ledger {
-    let mut ledger = Ledger::default();
+async fn hear(mut listener: PeerListener, own: usize, ledgers: Arc<watch::Sender<[Ledger; 2]>>) {
     while let Some(news) = listener.next().await {
-        match news {
-            PeerNews::Message(found) => {
-                let number = u64::from_be_bytes(found.data()[..8].try_into().unwrap());
-                if number == END {
-                    ledger.ends += 1;
-                    ended.send_modify(|ends| *ends += 1);
-                    // The first one shows this side what is missing, the second comes behind what the other side says of
-                    // that.
-                    if ledger.ends == 2 {
-                        break;
+        ledgers.send_modify(|ledgers| {
+            let ledger = &mut ledgers[own];
+            match news {
+                PeerNews::Message(found) => {
+                    match u64::from_be_bytes(found.data()[..8].try_into().unwrap()) {
+                        END => ledger.ends += 1,
+                        number => {
+                            let same = found.data()[..] == message(number)[..];
+                            assert!(same, "message {number} was altered");
+                            ledger.received.push(number);
+                        }
                     }
-                    continue;
                 }
-                assert!(found.data()[..] == message(number)[..], "message {number} was altered");
-                ledger.received.push(number);
+                PeerNews::Lost { messages, .. } => ledger.lost += u64::from(messages),
+                PeerNews::Undelivered { messages, .. } => ledger.undelivered += u64::from(messages),
+                PeerNews::Unknown { messages, .. } => ledger.unknown += u64::from(messages),
+                PeerNews::Opened { fresh, .. } => ledger.beginnings += u64::from(fresh),
+                // At the end of the test.
+                PeerNews::Closed { .. } => {}
+                other => panic!("{other:?}"),
             }
-            PeerNews::Lost { messages, .. } => ledger.lost += u64::from(messages),
-            PeerNews::Undelivered { messages, .. } => ledger.undelivered += u64::from(messages),
-            PeerNews::Unknown { messages, .. } => ledger.unknown += u64::from(messages),
-            PeerNews::Opened { .. } => {}
-            other => panic!("{other:?}"),
+        });
+    }
+}
+
+/// Whether all that was sent, `ends` times the end, has been received or reported.
+fn is_accounted(sender: &Ledger, receiver: &Ledger, ends: u64) -> bool {
+    let arrived = receiver.received.len() as u64 + receiver.ends;
+    let missing = (MESSAGES + ends).checked_sub(arrived).expect("one came twice");
+    let (reported, told) = (receiver.lost, sender.undelivered);
+    match sender.unknown {
+        0 => missing == reported && told == reported,
+        // It knows why.
+        unknown => {
+            assert!(sender.beginnings > 1, "{sender:?}");
+            receiver.ends > 0
+                && told <= reported
+                && reported <= missing
+                && missing <= told + unknown
         }
     }
-    ledger
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,12 +135,11 @@ async fn ten_thousand_messages_each_way_while_connections_are_cut() {
         clients.push(Arc::new(client.connect(&proxy.address.to_string()).await.unwrap()));
         proxies.push(proxy);
     }
-    let (ended, mut ends) = watch::channel(0);
-    let ended = Arc::new(ended);
-    let listeners: Vec<_> = clients
-        .iter()
-        .map(|client| tokio::spawn(hear(client.listen_peers().unwrap(), ended.clone())))
-        .collect();
+    let (ledgers, mut accounts) = watch::channel(<[Ledger; 2]>::default());
+    let ledgers = Arc::new(ledgers);
+    for (own, client) in clients.iter().enumerate() {
+        tokio::spawn(hear(client.listen_peers().unwrap(), own, ledgers.clone()));
+    }
     let (progress, mut sent) = watch::channel(0);
     let progress = Arc::new(progress);
     let senders: Vec<_> = [(0, "b"), (1, "a")]
@@ -143,34 +163,35 @@ async fn ten_thousand_messages_each_way_while_connections_are_cut() {
             sender.await.unwrap();
         }
         let (cuts, proxies) = cutting.await.unwrap();
-        for round in 1..=2 {
+        // The last cut may take one of these along, too.
+        for ends in 1.. {
             for (client, to) in [(&clients[0], "b"), (&clients[1], "a")] {
-                client.send_to_client(to, &END.to_be_bytes()).await.unwrap();
+                client.send_to_client(to, END.to_be_bytes().to_vec()).await.unwrap();
             }
-            ends.wait_for(|ends| *ends == 2 * round).await.unwrap();
-        }
-        let mut ledgers = Vec::new();
-        for listener in listeners {
-            ledgers.push(listener.await.unwrap());
+            let balanced = accounts.wait_for(|[a, b]| {
+                a.ends.min(b.ends) > 0 && is_accounted(a, b, ends) && is_accounted(b, a, ends)
+            });
+            if tokio::time::timeout(Duration::from_secs(1), balanced).await.is_ok() {
+                break;
+            }
         }
         drop(proxies);
-        (cuts, ledgers)
+        cuts
     };
-    let (cuts, ledgers) =
-        tokio::time::timeout(Duration::from_secs(120), finished).await.expect("it is stuck");
+    let finished = tokio::time::timeout(Duration::from_secs(120), finished).await;
+    let counts = |ledger: &Ledger| {
+        let Ledger { received, ends, lost, undelivered, unknown, .. } = ledger;
+        format!("{} and {ends} received, {lost} {undelivered} {unknown}", received.len())
+    };
+    let told = || ledgers.borrow().each_ref().map(counts);
+    let cuts = finished.unwrap_or_else(|_| panic!("not everything is accounted for: {:?}", told()));
     assert!(cuts >= 8, "only {cuts} cuts");
     let mut lost = 0;
-    for ledger in &ledgers {
+    for ledger in &*ledgers.borrow() {
         let distinct: BTreeSet<_> = ledger.received.iter().collect();
         assert_eq!(distinct.len(), ledger.received.len(), "one came twice");
         assert!(ledger.received.is_sorted(), "out of order");
-        let missing = MESSAGES - ledger.received.len() as u64;
-        assert_eq!(missing, ledger.lost, "what is missing was reported, and nothing else");
-        assert_eq!(ledger.unknown, 0, "neither side has forgotten the other");
-        lost += missing;
-    }
-    for (own, other) in [(0, 1), (1, 0)] {
-        assert_eq!(ledgers[own].undelivered, ledgers[other].lost, "its sender was told, too");
+        lost += MESSAGES - ledger.received.len() as u64;
     }
     println!("{cuts} cuts, {lost} of {} messages lost and reported", 2 * MESSAGES);
 }

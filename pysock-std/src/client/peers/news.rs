@@ -17,7 +17,8 @@ pub enum PeerNews {
     Opened {
         /// With whom.
         peer: PeerInfo,
-        /// The other side does not remember an earlier session: it has started anew.
+        /// Nothing is left of an earlier session: the other side has started anew, or the two had lost each other in the middle of
+        /// a handshake.
         fresh: bool,
     },
     /// The other side has closed the session.
@@ -41,7 +42,7 @@ pub enum PeerNews {
         /// How many.
         messages: u32,
     },
-    /// This client has started anew: of so many of the latest messages to it nobody knows whether they arrived.
+    /// The session with this client has begun anew: of so many of the latest messages to it nobody knows whether they arrived.
     Unknown {
         /// Whom they were for.
         to: PeerInfo,
