@@ -62,18 +62,23 @@ struct Ledger {
     beginnings: u64,
 }
 
+/// Queues a message, as soon as that is possible.
+async fn send(client: &Client, to: &str, bytes: &[u8]) {
+    loop {
+        match client.send_to_client(to, bytes.to_vec()).await {
+            Ok(()) => return,
+            // The other side is away for a moment.
+            Err(Error::Failed { .. } | Error::Peer { .. } | Error::NoReply { .. }) => {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => panic!("{error}: {:?}", *client.status().borrow()),
+        }
+    }
+}
+
 async fn send_all(client: Arc<Client>, to: &'static str, progress: Arc<watch::Sender<u64>>) {
     for number in 0..MESSAGES {
-        loop {
-            match client.send_to_client(to, message(number)).await {
-                Ok(()) => break,
-                // The other side is away for a moment.
-                Err(Error::Failed { .. } | Error::Peer { .. } | Error::NoReply { .. }) => {
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => panic!("{error:?} {:?}", client.status().borrow()),
-            }
-        }
+        send(&client, to, &message(number)).await;
         progress.send_modify(|sent| *sent += 1);
     }
 }
@@ -166,7 +171,7 @@ async fn ten_thousand_messages_each_way_while_connections_are_cut() {
         // The last cut may take one of these along, too.
         for ends in 1.. {
             for (client, to) in [(&clients[0], "b"), (&clients[1], "a")] {
-                client.send_to_client(to, END.to_be_bytes().to_vec()).await.unwrap();
+                send(client, to, &END.to_be_bytes()).await;
             }
             let balanced = accounts.wait_for(|[a, b]| {
                 a.ends.min(b.ends) > 0 && is_accounted(a, b, ends) && is_accounted(b, a, ends)
