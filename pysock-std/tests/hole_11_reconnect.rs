@@ -10,7 +10,7 @@ use common::{
 };
 use pysock_std::{
     Client, Error, Server,
-    client::Status,
+    client::{PeerNews, Status},
     config::{ServerConfig, new_secret_key},
     proto::{CloseReason, Failure, Refusal},
 };
@@ -156,6 +156,54 @@ async fn what_was_sent_to_a_peer_of_an_earlier_connection_never_reaches_another(
     assert!(matches!(lost, Err(Error::Failed { failure: Failure::NoPeer, .. })), "{lost:?}");
     to.send_to("c", "three").await.unwrap();
     assert_eq!(within(c_test.listen()).await.unwrap().text().unwrap(), "three");
+}
+
+#[tokio::test]
+async fn a_question_outlives_its_connection() {
+    let server = serve(server_config()).await;
+    let _up = server.create_channel("test").unwrap();
+    let proxy = Proxy::to(server.address()).await;
+    let a = common::client("a").connect(&proxy.address.to_string()).await.unwrap();
+    let to = a.create_channel("test").await.unwrap();
+    let b = connect("b", &server).await;
+    let mut b_test = b.create_channel("test").await.unwrap();
+    let mut b_news = b.listen_peers().unwrap();
+    // The server is away as they are asked, and comes back while they wait.
+    proxy.lead_to("127.0.0.1:1".parse().unwrap());
+    proxy.cut();
+    until_status(&a, reconnecting).await;
+    let back = async { proxy.lead_to(server.address()) };
+    let all = async {
+        tokio::join!(
+            a.find("b"),
+            a.find("nobody"),
+            to.send_to("b", "x"),
+            a.send_to_client("b", "y"),
+            back
+        )
+    };
+    let (found, nobody, sent, sent_to_client, ()) = within(all).await;
+    assert_eq!(found.unwrap().unwrap().name.as_str(), "b");
+    assert!(nobody.unwrap().is_none());
+    sent.unwrap();
+    sent_to_client.unwrap();
+    assert_eq!(within(b_test.listen()).await.unwrap().text().unwrap(), "x");
+    loop {
+        if let PeerNews::Message(message) = within(b_news.next()).await.unwrap() {
+            assert_eq!(message.text().unwrap(), "y");
+            break;
+        }
+    }
+    // Asked before the cut is noticed, and perhaps answered or not.
+    let cut = async { proxy.cut() };
+    let (found, ()) = within(async { tokio::join!(a.find("b"), cut) }).await;
+    assert_eq!(found.unwrap().unwrap().name.as_str(), "b");
+    // Nobody is asked once the client is over.
+    assert!(within(b.find("b")).await.unwrap().is_some());
+    server.kick("b").unwrap();
+    until_status(&b, |status| matches!(status, Status::Ended(_))).await;
+    let over = within(b.find("b")).await;
+    assert!(matches!(over, Err(Error::Disconnected)), "{over:?}");
 }
 
 fn b_test_key(_: &pysock_std::client::Channel) -> &'static str {

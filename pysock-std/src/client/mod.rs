@@ -2,6 +2,7 @@
 
 mod channel;
 mod connect;
+mod finds;
 pub mod groups;
 mod peers;
 mod send;
@@ -186,10 +187,10 @@ impl Client {
         self.shared.request(timeout, channel, &target.into(), data.into()).await
     }
 
-    /// The connected client of that name or key, as the server says.
+    /// The connected client of that name or key, as the server says. If the connection is lost meanwhile, the next one is asked.
     ///
     /// # Errors
-    /// [`Error::Name`]; [`Error::Disconnected`].
+    /// [`Error::Name`]; [`Error::NoReply`] without an answer within `timeout`; [`Error::Disconnected`] if this client is over.
     pub async fn find(&self, client: impl Into<Target>) -> Result<Option<PeerInfo>, Error> {
         let target = client.into();
         let find = match &target.0 {
@@ -201,16 +202,16 @@ impl Client {
             },
             Address::Server => return Ok(None),
         };
-        self.shared.find(find).await
+        Ok(self.shared.find(find).await?.peer)
     }
 
     /// Who is connected, in the order of arrival, as the server says. This client is among them.
     ///
     /// # Errors
-    /// [`Error::Disconnected`].
+    /// As [`find`](Self::find).
     pub async fn clients(&self) -> Result<Vec<PeerInfo>, Error> {
         let (mut all, mut last) = (Vec::new(), PeerId(0));
-        while let Some(peer) = self.shared.find(Find::After(last)).await? {
+        while let Some(peer) = self.shared.find(Find::After(last)).await?.peer {
             // A server that does not count upwards would keep us asking for ever.
             if peer.id <= last {
                 break;

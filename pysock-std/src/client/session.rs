@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pysock_proto::{Connection, Env, Envelope, Event, Failure, Kind, PeerId, TxBuf, Unit};
 
 use super::{
+    finds::Answer,
     peers::PeerTask,
     shared::{Shared, Status},
 };
@@ -214,7 +215,10 @@ impl Handler for Listening<'_> {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Opened { id, result } => self.shared.opened(id, result),
-            Event::Found { query, peer } => self.shared.found(query, peer),
+            Event::Found { query, peer } => {
+                let epoch = self.shared.outbox.epoch();
+                self.shared.finds.settle(query, Answer { peer, epoch });
+            }
             Event::Peer(peer) => {
                 self.peers.named(&peer);
                 self.shared.announced(peer);

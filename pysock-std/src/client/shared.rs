@@ -2,19 +2,22 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, Weak,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 use pysock_proto::{
     ChannelId, ChannelName, Envelope, Failure, Find, Keypair, Kind, Limits, Name, Party, PeerId,
     PeerInfo, PublicKey,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use super::{Ask, AskPeer, Undelivered, groups::Groups, peers::Book, suites::Suites};
+use super::{
+    Ask, AskPeer, Undelivered,
+    finds::{Answer, Finds},
+    groups::Groups,
+    peers::Book,
+    suites::Suites,
+};
 use crate::{
     Error, Sender, Target,
     config::{ClientConfig, Queue, WhenFull},
@@ -91,10 +94,9 @@ pub(super) struct Shared {
     pub(super) budget: Budget,
     pub(super) counters: Arc<Counters>,
     pub(super) requests: Requests,
+    pub(super) finds: Finds,
     pub(super) status: watch::Sender<Status>,
     channels: Mutex<Vec<Entry>>,
-    finds: Mutex<HashMap<u16, oneshot::Sender<Option<PeerInfo>>>>,
-    next_find: AtomicU16,
     directory: Mutex<Directory>,
     failures: Mutex<VecDeque<Undelivered>>,
 }
@@ -128,8 +130,7 @@ impl Shared {
             pinned: Mutex::new(pinned),
             suites: Suites::new(config.suite, suites),
             channels: Mutex::default(),
-            finds: Mutex::default(),
-            next_find: AtomicU16::new(0),
+            finds: Finds::default(),
             directory: Mutex::default(),
             failures: Mutex::default(),
             config,
@@ -156,7 +157,6 @@ impl Shared {
 
     /// A new connection is open: channels are opened again in the same order, so they keep their numbers.
     pub(super) fn begin_connection(&self) {
-        locked(&self.finds).clear();
         // Requests that nobody waits for any more must not surprise the server now.
         self.outbox.drop_requests(|envelope, id| {
             let (responder, channel) = (envelope.party, envelope.channel.0.into());
@@ -167,13 +167,14 @@ impl Shared {
         *directory = Directory::default();
         let channels = locked(&self.channels);
         self.outbox.restart(channels.iter().map(|entry| Control::OpenChannel(entry.name)));
+        self.finds.lose();
         self.status.send_replace(Status::Connected);
     }
 
     /// The connection is lost: nobody knows what became of requests.
     pub(super) fn lose_connection(&self) {
         self.requests.lose(|_| true);
-        locked(&self.finds).clear();
+        self.finds.lose();
     }
 
     /// There will be no further connection.
@@ -278,36 +279,6 @@ impl Shared {
         }
     }
 
-    pub(super) fn found(&self, query: u16, peer: Option<PeerInfo>) {
-        if let Some(waiting) = locked(&self.finds).remove(&query) {
-            let _ = waiting.send(peer);
-        }
-    }
-
-    /// Asks the server for a client.
-    pub(super) async fn find(&self, find: Find) -> Result<Option<PeerInfo>, Error> {
-        let (tell, found) = oneshot::channel();
-        let query = {
-            let mut finds = locked(&self.finds);
-            let free = (0..=u16::MAX)
-                .map(|_| self.next_find.fetch_add(1, Ordering::Relaxed))
-                .find(|query| !finds.contains_key(query));
-            let query = free.ok_or(Error::Disconnected)?;
-            finds.insert(query, tell);
-            query
-        };
-        self.outbox.line.tell(Control::Find(query, find));
-        let timeout = self.config.timeout;
-        match tokio::time::timeout(timeout, found).await {
-            Ok(Ok(peer)) => Ok(peer),
-            Ok(Err(_)) => Err(Error::Disconnected),
-            Err(_) => {
-                locked(&self.finds).remove(&query);
-                Err(Error::NoReply { to: "the server".into(), timeout })
-            }
-        }
-    }
-
     /// The number of a target on the present connection, and which connection that is.
     pub(super) async fn resolve(&self, target: &Target) -> Result<(Party, u32), Error> {
         let epoch = self.outbox.epoch();
@@ -324,10 +295,9 @@ impl Shared {
         if let Some(peer) = self.look_up(&find) {
             return Ok((Party::Peer(peer), epoch));
         }
+        let Answer { peer, epoch } = self.find(find).await?;
         let failure = Failure::NoPeer;
-        let Some(peer) = self.find(find).await? else {
-            return Err(Error::Failed { to: target.to_string(), failure });
-        };
+        let peer = peer.ok_or_else(|| Error::Failed { to: target.to_string(), failure })?;
         let mut directory = locked(&self.directory);
         if self.outbox.epoch() != epoch {
             // The number belongs to a connection that is over meanwhile.

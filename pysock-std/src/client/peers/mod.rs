@@ -25,7 +25,7 @@ pub use news::{PeerListener, PeerNews, PeerPrefixListener};
 pub(super) use task::PeerTask;
 use trust::Standing;
 
-use super::{Client, Undelivered, shared::Shared};
+use super::{Client, Undelivered, finds::Answer, shared::Shared};
 use crate::{
     Data, Error, Message, StreamWriter, Target, listen,
     message::Address,
@@ -212,11 +212,11 @@ impl Shared {
         let nobody = || Error::Failed { to: target.to_string(), failure: Failure::NoPeer };
         // A name is first of all what a pinned key is called here; what the server calls so comes after it.
         let mut found = match pinned {
-            Some(key) => self.find(Find::Key(key)).await?,
+            Some(key) => self.find(Find::Key(key)).await?.peer,
             None => None,
         };
         if let (None, Address::Text(text)) = (&found, &target.0) {
-            found = self.find(Find::Name(text.parse().map_err(|_| nobody())?)).await?;
+            found = self.find(Find::Name(text.parse().map_err(|_| nobody())?)).await?.peer;
         }
         self.meet(found.ok_or_else(nobody)?).await
     }
@@ -388,7 +388,7 @@ fn find_again(shared: &Arc<Shared>, key: PublicKey) {
             if shared.book.get(&key).is_none_or(|entry| entry.is_open()) {
                 return;
             }
-            if let Ok(Some(peer)) = shared.find(Find::Key(key)).await {
+            if let Ok(Answer { peer: Some(peer), .. }) = shared.find(Find::Key(key)).await {
                 shared.book.order(Order::Named(peer));
                 return;
             }
