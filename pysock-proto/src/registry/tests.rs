@@ -173,6 +173,14 @@ fn the_newest_connection_of_a_key_is_the_active_one_and_keeps_its_number() {
 }
 
 #[test]
+fn a_connection_does_not_replace_itself() {
+    let mut r = registry(CLAIM);
+    let first = enter(&mut r, ALICE, "alice", 1);
+    assert_eq!(enter(&mut r, ALICE, "alice", 1), first);
+    assert_eq!(r.by_key(&ALICE).unwrap().slot(), Some(Slot(1)));
+}
+
+#[test]
 fn an_unadmitted_connection_replaces_nobody() {
     let mut r = registry(Policy::Open);
     let alice = enter(&mut r, ALICE, "alice", 1).peer;
