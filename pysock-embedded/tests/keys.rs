@@ -210,6 +210,19 @@ fn only_erased_flash_is_empty() {
 }
 
 #[test]
+fn a_store_without_an_identity_is_damaged() {
+    let mut flash = Nor::<4, 1024>::new(4);
+    flash.provision().unwrap();
+    let find = |text: &[u8]| flash.bytes.windows(text.len()).position(|at| at == text).unwrap();
+    let (identity, own_name) = (find(&SECRET) - 8, find(b"sensor-7") - 8);
+    assert!(identity < own_name);
+    // Nothing but the name is left, each entry as it was written.
+    flash.bytes.copy_within(own_name..own_name + 16, identity);
+    flash.bytes[identity + 16..own_name + 16].fill(0xff);
+    assert_eq!(flash.open().map(drop), Err(KeyStoreError::Corrupt { at: 0 }));
+}
+
+#[test]
 fn other_formats_and_layouts_are_told_apart_from_damage() {
     let mut flash = Nor::<4, 1024>::new(4);
     flash.provision().unwrap();
@@ -217,12 +230,20 @@ fn other_formats_and_layouts_are_told_apart_from_damage() {
     let mut wider = Nor::<8, 1024>::new(4);
     wider.bytes.clone_from(&flash.bytes);
     assert_eq!(wider.open().map(drop), Err(KeyStoreError::OtherGeometry));
-    flash.bytes[4] = 2;
-    let crc = !flash.bytes[..16].iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |c, _| (c >> 1) ^ (0xedb8_8320 * (c & 1)))
-    });
-    flash.bytes[16..20].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(flash.open().map(drop), Err(KeyStoreError::NewerFormat { version: 2 }));
+    // Header bytes 4 and 6 are the version, and nothing yet.
+    for (at, byte, error) in [
+        (4, 2, KeyStoreError::NewerFormat { version: 2 }),
+        (4, 0, KeyStoreError::Corrupt { at: 0 }),
+        (6, 1, KeyStoreError::Corrupt { at: 0 }),
+    ] {
+        let mut flash = flash.clone();
+        flash.bytes[at] = byte;
+        let crc = !flash.bytes[..16].iter().fold(u32::MAX, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |c, _| (c >> 1) ^ (0xedb8_8320 * (c & 1)))
+        });
+        flash.bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(flash.open().map(drop), Err(error));
+    }
 }
 
 #[test]

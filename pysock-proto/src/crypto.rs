@@ -351,8 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn key_pairs_are_redacted() {
+        let pair = Keypair::<RustCrypto>::new(SecretKey::from_bytes([7; 32]));
+        let shown = format!("{:?}", pair.public());
+        assert_eq!(format!("{pair:?}"), format!("Keypair {{ public: {shown}, .. }}"));
+        assert_eq!(format!("{:?}", Ephemeral::new::<RustCrypto>([7; 32])), "Ephemeral(…)");
+    }
+
+    #[test]
     fn fingerprints_are_eight_groups() {
-        let text = format!("{}", Fingerprint::of::<RustCrypto>(&PublicKey([1; 32])));
+        let print = Fingerprint::of::<RustCrypto>(&PublicKey([1; 32]));
+        let text = format!("{print}");
+        assert_eq!(format!("{print:?}"), text);
         assert_eq!(text.split('-').map(str::len).collect::<Vec<_>>(), [4; 8]);
     }
 }

@@ -3,8 +3,8 @@
 mod sim;
 
 use pysock_proto::{
-    Admission, Alert, CloseReason, Error, Event, Expect, MIN_TRANSMIT, PeerId, Psk, PskRequest,
-    Refusal, Verify,
+    Admission, Alert, CloseReason, Error, Event, Expect, Instant, MIN_TRANSMIT, PeerId, Psk,
+    PskRequest, Refusal, Verify,
 };
 use sim::{
     End, HANDSHAKE_BY, Setup, agree, client_key,
@@ -162,7 +162,7 @@ fn a_dropped_or_foreign_psk_request_rejects() {
 
     let setup =
         pysock_proto::ServerSetup { limits: pysock_proto::Limits::SMALL, psk_required: false };
-    let by = pysock_proto::Instant::from_millis(HANDSHAKE_BY);
+    let by = Instant::from_millis(HANDSHAKE_BY);
     let mut other = Setup::default().server();
     other.conn = pysock_proto::Connection::server(
         &setup,
@@ -175,6 +175,25 @@ fn a_dropped_or_foreign_psk_request_rejects() {
     let env = pysock_proto::Env { now: server.now, identity: &server.key };
     assert_eq!(server.conn.provide_psk(foreign, Some(&psk), &env), Err(Error::Rejected));
     assert!(server.conn.is_over());
+}
+
+#[test]
+fn what_is_decided_too_late_decides_nothing() {
+    let (_client, mut server, admission) = asked(&Setup::default());
+    server.now = Instant::from_millis(HANDSHAKE_BY);
+    let env = pysock_proto::Env { now: server.now, identity: &server.key };
+    let late = server.conn.admit(admission, PeerId(9), &env);
+    assert_eq!(late, Err(Error::HandshakeTimeout));
+    assert!(server.conn.is_over());
+
+    let psk = Psk::new([3; 8], [4; 32]);
+    let mut server = Setup::default().server();
+    let request = psk_request(&mut server, &psk);
+    server.now = Instant::from_millis(HANDSHAKE_BY);
+    assert_eq!(server.flush(), Err(Error::HandshakeTimeout));
+    let env = pysock_proto::Env { now: server.now, identity: &server.key };
+    assert_eq!(server.conn.provide_psk(request, Some(&psk), &env), Err(Error::Rejected));
+    assert_eq!(server.flushed(), Ok(vec![]));
 }
 
 #[test]

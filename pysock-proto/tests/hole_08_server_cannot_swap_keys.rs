@@ -110,6 +110,16 @@ fn a_diagnosis_shows_the_key_that_answers_and_nothing_else() {
 }
 
 #[test]
+fn a_diagnosis_of_the_right_key_opens_nothing_either() {
+    let mut world = World::new(2);
+    world.handshake(A, B, Acquaintance::Diagnose);
+    world.run();
+    assert_eq!(world.clients[A].take(), [Heard::Offered(world.directory[B].key)]);
+    assert_eq!(world.clients[B].take(), [Heard::Greeted { proven: false }]);
+    nobody_is_open(&world);
+}
+
+#[test]
 fn nobody_answers_a_call_to_a_known_key_but_its_owner() {
     let mut world = World::new(2);
     world.handshake(A, B, Acquaintance::Known);

@@ -65,7 +65,9 @@ fn frames_that_break_a_rule() {
         breaks(&[(kind, &[0; 8])], kind, FrameError::Unknown);
     }
     use FrameError::{Body, Credit, Stream, StreamLength};
-    let cases: [(Frames<'_>, u8, FrameError); 18] = [
+    let routed = [&[0][..], &[4, 0, 0], &[0, 0, 0, 9], &[0; 4], &u64::MAX.to_be_bytes()].concat();
+    let failed = [&[4, 0, 0][..], &[0, 0, 0, 9], &[0; 4], &[1]].concat();
+    let cases: [(Frames<'_>, u8, FrameError); 20] = [
         (&[(0x10, &[0])], 0x10, Body),
         (&[(0x14, &[0, 0, 0, 0, 0, 9, 1])], 0x14, FrameError::Unknown),
         (&[(0x21, &[0, 1])], 0x21, Stream),
@@ -80,6 +82,9 @@ fn frames_that_break_a_rule() {
         (&[(0x20, &ten), (0x21, &chunk[..12])], 0x21, StreamLength),
         (&[(0x20, &ten), (0x22, &[0])], 0x22, StreamLength),
         (&[(0x20, &ten[..19])], 0x20, Body),
+        // There is nobody else to send to.
+        (&[(0x20, &routed)], 0x20, Body),
+        (&[(0x18, &failed)], 0x18, Body),
         // More than was sent, or missed.
         (&[(0x40, &[0, 0, 0, 1, 0, 0, 0, 0])], 0x40, Body),
         (&[(0x40, &[0, 0, 0, 0, 0xff, 0, 0, 0])], 0x40, Body),
@@ -186,6 +191,33 @@ fn frames_before_the_key_is_accepted_say_nothing() {
         assert!(heard.contains(&Heard::Lost(3)), "{heard:?}");
         world.heals(B, C);
     }
+}
+
+#[test]
+fn a_first_record_that_lies_is_found_out_when_the_key_is_accepted() {
+    let mut world = world();
+    world.pair(B, C);
+    world.clients[B].hesitates = true;
+    let mut noise = rogue::noise("XX", 50, None, true);
+    let (mut buffer, mut text) = ([0; 300], [0; 300]);
+    let n = noise.write_message(&[], &mut buffer).unwrap();
+    let attempt: [u8; 4] = buffer[..4].try_into().unwrap();
+    let first = rogue::unit(0x11, &attempt, &buffer[..n]);
+    world.deliver(&Parcel { from: ROGUE, to: B, unit: Unit::Handshake, bytes: first });
+    let answer = world.collect(B).remove(0);
+    noise.read_message(&answer.bytes[5..], &mut text).unwrap();
+    let n = noise.write_message(&rogue::hello("alice", "bob"), &mut buffer).unwrap();
+    let third = rogue::unit(0x13, &attempt, &buffer[..n]);
+    world.deliver(&Parcel { from: ROGUE, to: B, unit: Unit::Handshake, bytes: third });
+    // Its number goes back, though nothing came before it.
+    let lie = Rogue::after(noise, ROGUE, B, text[7]).text(&[0xff, 0, 0, 0, 0, 0, 0, 0]);
+    world.deliver(&lie);
+    world.clients[B].take();
+    assert_eq!(world.collect(B).len(), 1, "it asked for patience");
+    let accepted = world.clients[B].decide(true);
+    assert_eq!(accepted, Err(PeerError::Protocol(0, FrameError::Body)));
+    world.clients[B].hesitates = false;
+    only_that_ends(&mut world);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn frames_cut_short_or_longer_than_their_record_are_fatal() {
 
 #[test]
 fn malformed_bodies_are_fatal() {
-    let bodies: [(u8, &[u8]); 25] = [
+    let bodies: [(u8, &[u8]); 29] = [
         (kind::MESSAGE, b"\0"),
         (0x14, b"\0\0\0\0\0"),
         (0x11, b"\0\0\0\0\0"),
@@ -91,6 +91,10 @@ fn malformed_bodies_are_fatal() {
         (kind::END, b"\0\0"),
         (kind::CREDIT, b"\0\0\0\x01"),
         (kind::DONE, b"\0\0"),
+        (kind::RELAY_HANDSHAKE, b"\0\0\0"),
+        (kind::RELAY_HANDSHAKE, b"\0\0\0\x07"),
+        (kind::RELAY_RECORD, b"\0\0\0\x07"),
+        (kind::RELAY_RECORD, b"\xff\xff\xff\xffsealed"),
     ];
     for (kind, body) in bodies {
         let got = to_server(&frame(kind, body));
@@ -129,10 +133,11 @@ fn frames_of_the_other_role_are_fatal() {
 #[test]
 fn nothing_comes_before_the_welcome() {
     let data = frame(kind::MESSAGE, b"\0\0hi");
-    let early: [(u8, Vec<u8>); 4] = [
+    let early: [(u8, Vec<u8>); 5] = [
         (kind::MESSAGE, data.clone()),
         (kind::PING, frame(kind::PING, b"abcd")),
         (kind::CLOSE, frame(kind::CLOSE, &[0])),
+        (kind::RELAY_RECORD, frame(kind::RELAY_RECORD, b"\0\0\0\x07sealed")),
         (kind::MESSAGE, [data, welcome()].concat()),
     ];
     for (kind, text) in early {

@@ -3,7 +3,8 @@
 mod sim;
 
 use pysock_proto::{
-    CloseReason, Error, Event, Failure, Limits, MIN_TRANSMIT, RxBuf, SendError, TxBuf,
+    Block, CloseReason, Error, Event, Failure, Find, Limits, MAX_QUESTIONS, MIN_TRANSMIT, RxBuf,
+    SendError, TxBuf,
 };
 use sim::{
     End, Setup, agree,
@@ -215,6 +216,49 @@ fn a_handshake_does_not_write_over_another_connections_record() {
 }
 
 #[test]
+fn a_buffer_too_small_for_a_handshake_is_named_not_waited_for() {
+    for capacity in [0, 1, 31] {
+        let mut client = tight().client();
+        client.tx = TxBuf::new(vec![0; capacity]);
+        let Err(Error::BufferTooSmall(needed)) = client.flush() else { panic!("{capacity}") };
+        let mut client = tight().client();
+        client.tx = TxBuf::new(vec![0; usize::from(needed)]);
+        client.flush().unwrap();
+        assert_eq!(client.tx.sealed().len(), usize::from(needed));
+    }
+}
+
+#[test]
+fn before_it_is_open_nothing_can_be_sent() {
+    let mut client = tight().client();
+    let mut tx = client.tx.lend();
+    assert_eq!(client.conn.longest_message(&tx), 0);
+    assert_eq!(client.conn.send(&mut tx, &to_server(0), b"x"), Err(SendError::NotOpen));
+    let block = Block::new(&[0x10, 0, 3, 0, 0, 7], 3);
+    let sent = client.conn.send_block(&mut tx, &to_server(0), block);
+    assert_eq!(sent, (0, Err(SendError::NotOpen)));
+    let received = client.conn.receive_block(&mut client.rx.lend(), &to_server(0)).unwrap();
+    assert_eq!((received.0.bytes(), received.1), (&[][..], 0));
+    assert_eq!(client.conn.limits(), &tight().client_limits);
+}
+
+#[test]
+fn a_client_may_have_eight_questions_open_and_asks_again_after_an_answer() {
+    let (mut client, mut server) = tight().open();
+    let find = Find::Name("somebody".parse().unwrap());
+    let ask = |client: &mut End, query| client.conn.find(&mut client.tx.lend(), query, &find);
+    for query in 0..u16::from(MAX_QUESTIONS) {
+        assert_eq!(ask(&mut client, query), Ok(()));
+        client.pump(&mut server, usize::MAX, |_, _| ()).unwrap();
+    }
+    assert_eq!(ask(&mut client, 8), Err(SendError::Questions));
+    server.conn.answer_find(&mut server.tx.lend(), 0, None).unwrap();
+    server.pump(&mut client, usize::MAX, |_, _| ()).unwrap();
+    assert_eq!(ask(&mut client, 8), Ok(()));
+    assert_eq!(ask(&mut client, 9), Err(SendError::Questions));
+}
+
+#[test]
 fn plain_text_received_by_one_connection_is_never_read_by_another() {
     let (mut client, mut server) = tight().open();
     for text in [b"one", b"two"] {
@@ -228,6 +272,10 @@ fn plain_text_received_by_one_connection_is_never_read_by_another() {
         let got = other.conn.receive(&mut server.rx.lend(), &env).map(|_| ());
         assert_eq!(got, Err(Error::WrongBuffer));
     }
+    let mut other = tight().open().1;
+    let block = other.conn.receive_block(&mut server.rx.lend(), &to_server(0)).map(|_| ());
+    assert_eq!(block, Err(Error::WrongBuffer));
+    assert!(other.conn.is_over());
     let mut rest = vec![];
     server
         .feed(&[], 0, |event, _| {

@@ -2,7 +2,7 @@
 
 mod sim;
 
-use pysock_proto::{Kind, PeerError, RequestId, peer::Acquaintance};
+use pysock_proto::{Failure, Kind, PeerError, RequestId, SendError, peer::Acquaintance};
 use sim::peers::{Heard, World};
 
 const A: usize = 0;
@@ -209,7 +209,7 @@ fn a_person_may_take_a_minute_on_either_side() {
                 world.advance(1_000);
                 world.run();
             }
-            world.clients[asked].decide(yes);
+            world.clients[asked].decide(yes).unwrap();
             world.run();
             assert_eq!((world.is_open(A, B), world.is_open(B, A)), (yes, yes), "{asked} asked");
             let heard = world.clients[1 - asked].take();
@@ -276,6 +276,46 @@ fn large_messages_stream_with_credit_of_their_own() {
     });
     assert_eq!(chunks.sum::<usize>(), data.len());
     assert_eq!(heard.last(), Some(&Heard::Stream("End(StreamId(0))".into())));
+}
+
+#[test]
+fn a_stream_can_be_given_up_by_its_sender_and_refused_by_its_receiver() {
+    let mut world = World::new(2);
+    world.pair(A, B);
+    let peer = world.directory[B];
+    let begin = |world: &mut World| {
+        let stream = world.clients[A].with_peer(&peer, |to| to.begin(0, Kind::Message, None));
+        let stream = stream.unwrap();
+        for part in [&b""[..], b"begun"] {
+            let sent = world.clients[A].with_peer(&peer, |to| to.chunk(stream, part));
+            assert_eq!(sent, Ok(part.len()));
+        }
+        world.run();
+        world.clients[B].take();
+        stream
+    };
+    let given_up = begin(&mut world);
+    let abort = |to: &mut pysock_proto::PeerTx<'_, '_, _>| to.abort(given_up, Failure::Cancelled);
+    world.clients[A].with_peer(&peer, abort).unwrap();
+    assert_eq!(world.clients[A].with_peer(&peer, abort), Err(SendError::NoStream));
+    let ended = world.clients[A].with_peer(&peer, |to| to.end(given_up));
+    assert_eq!(ended, Err(SendError::NoStream));
+    world.run();
+    let aborted = "Aborted { stream: StreamId(0), failure: Cancelled }".into();
+    assert_eq!(world.clients[B].take(), [Heard::Stream(aborted)]);
+    // Its place is free again.
+    let refused = begin(&mut world);
+    assert_eq!(refused, given_up);
+    let sender = world.directory[A].key;
+    world.clients[B].peers.stop(&sender, refused, Failure::TooLarge);
+    world.run();
+    let stopped = "Stopped { stream: StreamId(0), failure: TooLarge }".into();
+    assert_eq!(world.clients[A].take(), [Heard::Stream(stopped)]);
+    let more = world.clients[A].with_peer(&peer, |to| to.chunk(refused, b"more"));
+    assert_eq!(more, Err(SendError::NoStream));
+    world.run();
+    assert_eq!(world.clients[B].take(), []);
+    world.talk(A, B);
 }
 
 #[test]

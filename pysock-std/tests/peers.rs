@@ -98,6 +98,45 @@ async fn a_stream_is_handed_on_while_it_arrives() {
 }
 
 #[tokio::test]
+async fn a_stream_that_its_writer_gives_up_is_never_complete() {
+    let (_server, a, b) = two_clients("a", "b").await;
+    let mut heard = b.listen_peer_prefixes().unwrap();
+    for declared in [None, Some(1_000)] {
+        let mut writer = within(a.stream_to_client("b", declared)).await.unwrap();
+        writer.write("begun").await.unwrap();
+        let mut message = within(heard.listen()).await.unwrap();
+        assert_eq!(within(message.chunk()).await.unwrap().unwrap(), "begun");
+        drop(writer);
+        let error = within(message.chunk()).await.unwrap_err();
+        assert!(matches!(error, Error::Failed { failure: Failure::Cancelled, .. }), "{error}");
+    }
+    within(a.send_to_client("b", "goes on")).await.unwrap();
+    let mut message = within(heard.listen()).await.unwrap();
+    assert_eq!(within(message.chunk()).await.unwrap().unwrap(), "goes on");
+}
+
+#[tokio::test]
+async fn a_reader_that_wants_no_more_stops_the_writer_and_the_session_goes_on() {
+    let (_server, a, b) = two_clients("a", "b").await;
+    let mut heard = b.listen_peer_prefixes().unwrap();
+    let mut writer = within(a.stream_to_client("b", None)).await.unwrap();
+    writer.write("begun").await.unwrap();
+    drop(within(heard.listen()).await.unwrap());
+    // More than is under way at a time, so that it has to hear of it.
+    let flood = async {
+        for _ in 0..1_000 {
+            writer.write(vec![7; 1 << 16]).await?;
+        }
+        writer.finish().await
+    };
+    let error = within(flood).await.unwrap_err();
+    assert!(matches!(error, Error::Failed { failure: Failure::Cancelled, .. }), "{error}");
+    within(a.send_to_client("b", "goes on")).await.unwrap();
+    let mut message = within(heard.listen()).await.unwrap();
+    assert_eq!(within(message.chunk()).await.unwrap().unwrap(), "goes on");
+}
+
+#[tokio::test]
 async fn sessions_go_on_when_connections_break() {
     let server = serve(server_config()).await;
     let proxy = Proxy::to(server.address()).await;

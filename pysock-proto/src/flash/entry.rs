@@ -251,4 +251,35 @@ mod tests {
         assert_eq!(Entry::decode(&[0; 64]), None);
         assert_eq!(Entry::decode(&[0xff; 64]), None);
     }
+
+    #[test]
+    fn what_no_version_writes_is_none_though_its_checksum_is_right() {
+        let entry = |kind: u8, payload: &[u8]| {
+            let mut bytes = [0xff; 128];
+            let len = payload.len() as u8;
+            bytes[..4].copy_from_slice(&[kind, len, 0, 0]);
+            let crc = crc32(&[kind, len, 0, 0], payload);
+            bytes[4..HEAD].copy_from_slice(&crc.to_le_bytes());
+            bytes[HEAD..HEAD + payload.len()].copy_from_slice(payload);
+            Entry::decode(&bytes)
+        };
+        assert!(entry(3, &[1; 33 + MAX_SUITES]).is_some() && entry(5, &[1]).is_some());
+        let wrong: [(u8, &[u8]); 12] = [
+            (0, &[1; 32]),
+            (1, &[1; 31]),
+            (1, &[1; 33]),
+            (2, b""),
+            (2, b"A b"),
+            (3, &[1; 32]),
+            (3, &[1; 34 + MAX_SUITES]),
+            (4, &[b'n'; 32]),
+            (5, b""),
+            (5, &[1, 2]),
+            (6, &[0xff; 4]),
+            (7, &[1; 32]),
+        ];
+        for (kind, payload) in wrong {
+            assert_eq!(entry(kind, payload), None, "{kind} {payload:?}");
+        }
+    }
 }

@@ -119,6 +119,7 @@ fn an_allow_list_does_not_tell_strangers_which_names_exist() {
 fn of_two_strangers_at_the_same_moment_the_first_has_the_name() {
     for policy in [CLAIM, Policy::Open] {
         let mut r = registry(policy);
+        assert_eq!(r.policy(), policy);
         let first = r.claim(&ALICE, &name("x")).unwrap();
         assert_eq!(refused(&mut r, BOB, "x"), Refusal::NameInUse, "while the disk is written");
         assert_eq!(first.must_persist(), policy == CLAIM);

@@ -31,6 +31,8 @@ pub mod kind {
     pub const STOP: u8 = 0x24;
     pub const CREDIT: u8 = 0x25;
     pub const DONE: u8 = 0x26;
+    pub const RELAY_HANDSHAKE: u8 = 0x30;
+    pub const RELAY_RECORD: u8 = 0x31;
 }
 
 /// One frame by hand: type, length of the body, body.

@@ -204,13 +204,14 @@ impl Client {
     }
 
     /// The person has decided about the key.
-    pub fn decide(&mut self, yes: bool) {
+    pub fn decide(&mut self, yes: bool) -> Result<(), PeerError> {
         let verify = self.undecided.take().expect("a question");
         let env = Env { now: self.end.now, identity: &self.end.key };
-        match yes {
-            true => self.peers.accept(verify, &env).unwrap(),
-            false => self.peers.deny(verify, pysock_proto::PeerRefusal::NotTrusted, &env),
+        if yes {
+            return self.peers.accept(verify, &env);
         }
+        self.peers.deny(verify, pysock_proto::PeerRefusal::NotTrusted, &env);
+        Ok(())
     }
 
     /// Everything heard since the last call.
