@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn names_take_what_the_protocol_allows() {
         assert_eq!(Name::new("sensor-7.kitchen_2").unwrap().as_str(), "sensor-7.kitchen_2");
-        assert_eq!(Name::new(&"x".repeat(32)).unwrap().as_str().len(), 32);
+        assert_eq!(Name::new(&"x".repeat(32)).unwrap().as_ref().len(), 32);
         assert_eq!(Name::new(""), Err(NameError::Empty));
         assert_eq!(Name::new(&"x".repeat(33)), Err(NameError::TooLong { max: 32 }));
         assert_eq!(Name::new(&"x".repeat(300)), Err(NameError::TooLong { max: 32 }));

@@ -53,9 +53,3 @@ impl Limits {
         }
     }
 }
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits::DESKTOP
-    }
-}

@@ -272,7 +272,7 @@ fn plain_text_received_by_one_connection_is_never_read_by_another() {
         let got = other.conn.receive(&mut server.rx.lend(), &env).map(|_| ());
         assert_eq!(got, Err(Error::WrongBuffer));
     }
-    let mut other = tight().open().1;
+    let mut other = Setup { pinned: true, ..tight() }.open().1;
     let block = other.conn.receive_block(&mut server.rx.lend(), &to_server(0)).map(|_| ());
     assert_eq!(block, Err(Error::WrongBuffer));
     assert!(other.conn.is_over());

@@ -101,12 +101,6 @@ impl ControlBytes {
     }
 }
 
-impl AsRef<[u8]> for ControlBytes {
-    fn as_ref(&self) -> &[u8] {
-        self.as_slice()
-    }
-}
-
 mod code {
     pub(super) const BEGIN: u8 = 1;
     pub(super) const MEMBER: u8 = 2;

@@ -126,6 +126,7 @@ fn a_removal_is_told_to_the_removed_one_last_and_at_the_end_to_all() {
     let steps = run(&mut group, |_| Answer::Failed);
     assert_eq!(steps, [(2, Op::Dissolved), (4, Op::Dissolved)]);
     assert_eq!(group.dissolve(), Err(GroupError::Over));
+    assert_eq!(group.apply(&key(2), &control(3, Op::Leave)), Err(GroupError::Over));
 }
 
 #[test]

@@ -146,6 +146,7 @@ impl Client {
         let heard = match event {
             PeerEvent::Greeting(greeting) => {
                 let proven = greeting.is_proven();
+                assert_eq!(greeting.key(), key);
                 if self.answers {
                     let e = self.ephemeral();
                     self.peers.answer(greeting, e, by).unwrap();

@@ -1,5 +1,6 @@
 //! A server of the core's parts: registry, router, and a connection for each client with a queue in front of it.
 
+mod outgoing;
 mod relaying;
 
 use std::{
@@ -8,9 +9,9 @@ use std::{
 };
 
 use pysock_proto::{
-    ChannelId, CloseReason, Connection, Env, Envelope, Ephemeral, Failure, Find, Identity, Instant,
-    Keypair, Kind, Limits, Name, Party, PeerId, PeerInfo, PublicKey, Refusal, RequestId, SecretKey,
-    SendError, ServerSetup, StreamId, Unit,
+    CloseReason, Connection, Env, Envelope, Ephemeral, Failure, Find, Identity, Instant, Keypair,
+    Kind, Limits, Name, Party, PeerId, PeerInfo, PublicKey, Refusal, RequestId, SecretKey,
+    SendError, ServerSetup, StreamId,
     crypto::Crypto,
     registry::{Claim, Entry, FixedRegistry, Policy, Registry, Slot},
     router::{FixedRouter, Route, Router, Sender},
@@ -23,6 +24,7 @@ use super::{
     end::{End, Got},
     link::DOWN,
 };
+use outgoing::Out;
 
 /// Entries in a connection's queue from which on its senders have to wait, and the most handshakes in theirs.
 const LONG: usize = 12;
@@ -30,15 +32,6 @@ const HANDSHAKES: usize = 4;
 
 /// Requester, responder, channel and number.
 type Asked = (u32, u32, u32, u32);
-
-enum Out {
-    Message { from: Option<PeerInfo>, local: ChannelId, kind: Kind, bytes: Rc<[u8]> },
-    Failed(Envelope, Failure),
-    Opened(ChannelId, Result<(), Failure>),
-    Found(u16, Option<PeerInfo>),
-    Unit { from: PeerInfo, unit: Unit, bytes: Vec<u8> },
-    RelayFailed(PeerId, Failure),
-}
 
 pub struct Conn<K: Crypto> {
     pub end: End<K>,
@@ -410,7 +403,7 @@ impl<K: Crypto> Server<K> {
                 let first = !conn.handshakes.is_empty();
                 let queue = if first { &conn.handshakes } else { &conn.outbox };
                 let Some(out) = queue.front() else { break };
-                match put(&mut conn.end, &mut conn.announced, out) {
+                match out.put(&mut conn.end, &mut conn.announced) {
                     Err(SendError::Full(_)) => break,
                     sent => sent.unwrap(),
                 }
@@ -471,34 +464,5 @@ impl<K: Crypto> Server<K> {
     /// Whether a refusal is what this name deserves.
     pub fn may_refuse(why: Refusal) -> bool {
         matches!(why, Refusal::NameTaken | Refusal::KeyHasName | Refusal::NameInUse)
-    }
-}
-
-fn put<K: Crypto>(
-    end: &mut End<K>,
-    announced: &mut VecDeque<PeerId>,
-    out: &Out,
-) -> Result<(), SendError> {
-    let End { conn, tx, .. } = end;
-    let tx = &mut tx.lend();
-    if let Out::Message { from: Some(peer), .. } | Out::Unit { from: peer, .. } = out
-        && !announced.contains(&peer.id)
-    {
-        conn.announce(tx, peer)?;
-        announced.push_back(peer.id);
-        if announced.len() > usize::from(conn.remote_limits().unwrap().peers) {
-            announced.pop_front();
-        }
-    }
-    match out {
-        Out::Message { from, local, kind, bytes } => {
-            let party = from.map_or(Party::Server, |peer| Party::Peer(peer.id));
-            conn.send(tx, &Envelope { channel: *local, party, kind: *kind }, bytes)
-        }
-        Out::Failed(envelope, why) => conn.send_failed(tx, envelope, *why),
-        Out::Opened(id, result) => conn.answer_open(tx, *id, *result),
-        Out::Found(query, peer) => conn.answer_find(tx, *query, peer.as_ref()),
-        Out::Unit { from, unit, bytes } => conn.relay(tx, from.id, *unit, bytes),
-        Out::RelayFailed(peer, why) => conn.relay_failed(tx, *peer, *why),
     }
 }
