@@ -3,9 +3,12 @@
 use std::{collections::BTreeSet, fmt::Display};
 
 use pysock_proto::{
-    Alert, CloseReason, Failure, NameError, PeerError, PeerId, PeerRefusal, PublicKey, Refusal,
+    Alert, ChannelId, CloseReason, Failure, NameError, PeerError, PeerId, PeerRefusal, PublicKey,
+    Refusal,
     flash::{Fault, KeyStoreError},
     registry::BindError,
+    router::{FixedRouter, JoinError, Router},
+    store::Fixed,
 };
 
 /// Each says something of its own, which fits behind a colon and into a sentence.
@@ -38,6 +41,18 @@ fn every_error_says_something_of_its_own() {
         BindError::KeyHasName(PeerId(7)),
         BindError::Full,
     ]);
+    say_something([
+        JoinError::NoChannel,
+        JoinError::AlreadyOpen(ChannelId(7)),
+        JoinError::NumberInUse,
+        JoinError::TooMany,
+        JoinError::Full,
+    ]);
+    let mut router: FixedRouter<1, 1> = Router::new(1, Fixed::new(), Fixed::new(), Fixed::new());
+    let name = "a".parse().unwrap();
+    router.create(&name).unwrap();
+    let twice = router.create(&name).unwrap_err();
+    say_something([twice, router.create(&"b".parse().unwrap()).unwrap_err()]);
     say_something([
         KeyStoreError::Flash(Fault::NotAligned),
         KeyStoreError::Flash(Fault::OutOfBounds),
