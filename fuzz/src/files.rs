@@ -27,6 +27,11 @@ fn folder() -> &'static Path {
     })
 }
 
+/// Removes what this process has written. A fuzzer leaves it to whoever tidies up behind it: it ends without warning.
+pub fn clean_up() {
+    fs::remove_dir_all(folder()).expect("a folder that can be removed");
+}
+
 fn write(path: &Path, bytes: &[u8]) {
     let file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);

@@ -41,6 +41,7 @@ fn every_input_of_the_corpus_passes() {
         target(&[]);
         target(&[0xff; 600]);
     }
+    pysock_fuzz::files::clean_up();
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
