@@ -48,13 +48,9 @@ impl Sealer {
             let free = tx.free().saturating_sub(used.saturating_add(keep));
             free.min(limit.saturating_sub(in_record.saturating_add(SHORTEST)))
         };
-        match body {
-            0 => fits(LENGTH, 0),
-            _ => {
-                let joining = LENGTH.saturating_add(body);
-                fits(joining, body).max(fits(joining.saturating_add(TAG + LENGTH), 0))
-            }
-        }
+        // In the open record, or behind it in one of its own.
+        let joining = LENGTH.saturating_add(body);
+        fits(joining, body).max(fits(joining.saturating_add(TAG + LENGTH), 0))
     }
 
     /// Makes room for a frame with a body of `body` bytes, sealing the open record if the frame needs a

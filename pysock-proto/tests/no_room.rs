@@ -94,6 +94,47 @@ fn what_is_too_long_can_never_fit_and_what_is_not_always_can() {
     }
 }
 
+/// A chunk is as long as a frame can be, in the open record or behind it: of two frames of one length, both fit or none.
+#[test]
+fn a_chunk_takes_all_the_room_there_is() {
+    let window = 100_000;
+    for transmit in [MIN_TRANSMIT, 400, 700] {
+        let limits = Limits { window, ..tight().client_limits };
+        let setup = Setup { transmit, client_limits: limits, server_limits: limits, ..tight() };
+        for filled in (0..=transmit - MIN_TRANSMIT / 2).step_by(5) {
+            // The same each time: connections take their randomness from the setup.
+            let with_that = || {
+                let (mut client, _server) = setup.open();
+                let stream = client.conn.begin(&mut client.tx.lend(), &to_server(0), None).unwrap();
+                client.flush().unwrap();
+                client.wire();
+                for part in vec![b'f'; filled].chunks(100) {
+                    let _ = client.conn.send(&mut client.tx.lend(), &to_server(0), part);
+                }
+                (client, stream)
+            };
+            let (mut client, stream) = with_that();
+            let chunk = client.conn.chunk(&mut client.tx.lend(), stream, &[7; 1_000]);
+            let message = |len: usize| {
+                let (mut client, _) = with_that();
+                client.conn.send(&mut client.tx.lend(), &to_server(0), &vec![7; len])
+            };
+            // Before its bytes a chunk has one, and such a message two.
+            match chunk {
+                Ok(n) => {
+                    assert_eq!(message(n - 1), Ok(()), "{transmit} {filled}: {n}");
+                    let longer = message(n);
+                    assert!(longer.is_err(), "{transmit} {filled}: {n}");
+                }
+                Err(SendError::Full(_)) => {
+                    assert!(matches!(message(0), Err(SendError::Full(_))), "{transmit} {filled}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
 /// Everything that can be owed at once fits the room that applications cannot take.
 #[test]
 fn all_replies_at_once_fit_beside_a_full_buffer() {
