@@ -67,13 +67,9 @@ impl Sealer {
         }
         self.check_owner(tx)?;
         let frame = body.saturating_add(HEADER);
-        let joins = tx.body() > 0
-            && tx.body().saturating_add(frame).saturating_add(TAG) <= usize::from(self.limit);
-        let before = match tx.body() {
-            0 => LENGTH,
-            body if joins => LENGTH.saturating_add(body),
-            body => LENGTH.saturating_add(body).saturating_add(TAG + LENGTH),
-        };
+        let joins = tx.body().saturating_add(frame).saturating_add(TAG) <= usize::from(self.limit);
+        let behind = if joins { 0 } else { TAG + LENGTH };
+        let before = LENGTH.saturating_add(tx.body()).saturating_add(behind);
         let need = before.saturating_add(frame).saturating_add(TAG).saturating_add(keep);
         if need > tx.free() {
             tx.compact();
