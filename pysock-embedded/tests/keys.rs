@@ -342,6 +342,12 @@ fn an_image_is_what_a_device_writes_and_reads() {
         made.run(Want::Set(Entry::Peer(name(&long(3)), peer))).unwrap();
         written.pin_server(1, A, &[1]).unwrap();
         written.pin_peer(&name(&long(3)), peer).unwrap();
+        // Until one half is full, and the other is erased and written.
+        for n in 0..200 {
+            let suites = [n];
+            made.run(Want::Set(Entry::Server(1, KnownServer::new(A, &suites)))).unwrap();
+            written.pin_server(1, A, &suites).unwrap();
+        }
         assert!(bytes == flash.bytes);
         let mut device = Nor::<W, 4096>::new(2);
         device.bytes = bytes;

@@ -8,7 +8,7 @@ use pysock_proto::{
     flash::{Fault, KeyStoreError},
     registry::BindError,
     router::{FixedRouter, JoinError, Router},
-    store::Fixed,
+    store::{Fixed, Full},
 };
 
 /// Each says something of its own, which fits behind a colon and into a sentence.
@@ -36,6 +36,7 @@ fn every_error_says_something_of_its_own() {
     let name_errors = names.map(|name| name.parse::<pysock_proto::Name>().unwrap_err());
     assert_eq!(name_errors[0], NameError::Empty);
     say_something([name_errors[0], name_errors[1], name_errors[3]]);
+    assert_eq!(Full.to_string(), "the storage is full");
     say_something([
         BindError::NameTaken(PeerId(7)),
         BindError::KeyHasName(PeerId(7)),

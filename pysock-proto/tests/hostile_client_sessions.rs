@@ -65,8 +65,9 @@ fn frames_that_break_a_rule() {
         breaks(&[(kind, &[0; 8])], kind, FrameError::Unknown);
     }
     use FrameError::{Body, Credit, Stream, StreamLength};
-    let routed = [&[0][..], &[4, 0, 0], &[0, 0, 0, 9], &[0; 4], &u64::MAX.to_be_bytes()].concat();
-    let failed = [&[4, 0, 0][..], &[0, 0, 0, 9], &[0; 4], &[1]].concat();
+    let to_another = [0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0];
+    let routed = [&[0][..], &to_another, &u64::MAX.to_be_bytes()].concat();
+    let failed = [&to_another[..], &[1]].concat();
     let cases: [(Frames<'_>, u8, FrameError); 20] = [
         (&[(0x10, &[0])], 0x10, Body),
         (&[(0x14, &[0, 0, 0, 0, 0, 9, 1])], 0x14, FrameError::Unknown),

@@ -269,4 +269,5 @@ fn messages_bigger_than_announced_are_judged_at_their_header() {
         assert_eq!(got, Err(Error::RecordLength(len)));
     }
     assert_eq!(server.feed(&512u16.to_be_bytes(), 1, |_: Event<'_>, _| ()), Ok(()));
+    assert_eq!(to_server(&frame(0xff, b"")), Ok(vec!["Handled".into()]), "the shortest: 19");
 }

@@ -285,10 +285,12 @@ fn forged_notices_end_attempts_at_most() {
         _ => like.bytes[1..5].to_vec(),
     };
     for how in HOWS {
-        for step in [0x20, 0x21, 0x22, 0x23] {
+        for (step, code) in
+            [(0x20, &[1][..]), (0x21, &[1]), (0x21, &[]), (0x22, &[1]), (0x23, &[1])]
+        {
             // With each unit come two false notices, one to either side.
             let (mut world, _) = story(how, |_, unit| {
-                let bytes = [vec![step], name(&unit, step), vec![1]].concat();
+                let bytes = [&[step], &name(&unit, step)[..], code].concat();
                 let to_receiver = Parcel { unit: Unit::Handshake, bytes, ..unit.clone() };
                 let to_sender = Parcel { from: unit.to, to: unit.from, ..to_receiver.clone() };
                 vec![to_receiver, unit, to_sender]

@@ -343,7 +343,6 @@ impl Open {
             return Ok(None);
         }
         Ok(Some(match frame {
-            Frame::Welcome { id: 0 | u32::MAX, .. } => return Err(FrameError::Body),
             Frame::Welcome { id, suites } => {
                 self.admitted = true;
                 Event::Welcome { id: PeerId(id), suites }

@@ -242,6 +242,18 @@ mod tests {
             assert_eq!(len, entry.len());
             assert!(len + 24 + 32 <= MAX_SLOT, "rounded up to units of 32 it fits");
             assert_eq!(Entry::decode(&bytes.all), Some(entry.clone()));
+            let parts =
+                [entry.secret().is_some(), entry.name().is_some(), entry.server().is_some()];
+            let (parts, key) = (parts.map(u8::from), entry.key());
+            match &entry {
+                Entry::Identity(_) => assert_eq!((parts, key), ([1, 0, 0], None)),
+                Entry::OwnName(_) => assert_eq!((parts, key), ([0, 1, 0], None)),
+                Entry::Server(_, server) => {
+                    assert_eq!((parts, key), ([0, 0, 1], Some(&server.key)))
+                }
+                Entry::Peer(_, peer) => assert_eq!((parts, key), ([0, 1, 0], Some(peer))),
+                Entry::NoServer(_) | Entry::NoPeer(_) => assert_eq!((parts, key), ([0; 3], None)),
+            }
             for bit in 0..8 * len {
                 bytes.all[bit / 8] ^= 1 << (bit % 8);
                 assert_eq!(Entry::decode(&bytes.all), None, "{entry:?} with bit {bit} flipped");

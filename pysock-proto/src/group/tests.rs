@@ -275,6 +275,7 @@ fn joining_gives_the_right_to_receive_and_then_to_send() {
     let mut joining = member::<4>(Standing::Joining);
     assert_eq!(joining.check(&key(3), &message(5, 1)), Err(GroupError::NotActive));
     assert_eq!(joining.members().count(), 0);
+    assert_eq!(joining.apply(&key(1), &control(0, Op::Active)), Err(GroupError::Stale));
     let mut receiving = member::<4>(Standing::Receiving);
     assert_eq!(receiving.header(), Err(GroupError::NotActive));
     assert!(receiving.check(&key(3), &message(5, 1)).is_ok());
