@@ -2,7 +2,10 @@
 
 mod sim;
 
-use pysock_proto::{CloseReason, Env, FrameError, Limits, PeerError, Unit, peer::PeerEvent};
+use pysock_proto::{
+    CloseReason, Env, FrameError, Limits, PeerError, Unit,
+    peer::{Acquaintance, PeerEvent},
+};
 use sim::{
     peers::{Heard, Parcel, World},
     rogue::{self, Rogue},
@@ -219,6 +222,33 @@ fn a_first_record_that_lies_is_found_out_when_the_key_is_accepted() {
     assert_eq!(accepted, Err(PeerError::Protocol(0, FrameError::Body)));
     world.clients[B].hesitates = false;
     only_that_ends(&mut world);
+}
+
+#[test]
+fn what_nobody_tells_any_more_is_said_once() {
+    let mut world = world();
+    let mut rogue = Rogue::new(&mut world, ROGUE, B);
+    rogue.first(&mut world);
+    world.send(B, ROGUE, b"did it arrive?");
+    world.collect(B);
+    world.clients[B].take();
+    let wrong = rogue.frames(0, &[(0x00, &[])]);
+    world.deliver(&wrong);
+    let heard = world.clients[B].take();
+    assert!(heard.contains(&Heard::Unknown(1)), "{heard:?}");
+    // B calls again at once, and is answered, before the session that failed is forgotten.
+    world.handshake(B, ROGUE, Acquaintance::Known);
+    let call = world.collect(B).into_iter().find(|unit| unit.bytes[0] == 0x01).unwrap();
+    let b = world.directory[B].key;
+    let mut noise = rogue::noise("KK", 50, Some(&b), false);
+    let mut buffer = [0; 300];
+    noise.read_message(&call.bytes[5..], &mut buffer).unwrap();
+    let n = noise.write_message(&rogue::hello("alice", "bob"), &mut buffer).unwrap();
+    let bytes = rogue::unit(0x02, &call.bytes[1..5], &buffer[..n]);
+    world.deliver(&Parcel { from: ROGUE, to: B, unit: Unit::Handshake, bytes });
+    let heard = world.clients[B].take();
+    assert!(heard.contains(&Heard::Open { fresh: true }), "{heard:?}");
+    assert!(!heard.iter().any(|heard| matches!(heard, Heard::Unknown(_))), "{heard:?}");
 }
 
 #[test]

@@ -325,6 +325,30 @@ fn a_forged_notice_loses_no_message() {
 }
 
 #[test]
+fn a_notice_about_a_record_that_was_never_sent_says_nothing() {
+    let mut world = World::new(2);
+    world.pair(A, B);
+    world.send(A, B, b"x");
+    let unit = world.collect(A).remove(0);
+    world.deliver(&unit);
+    world.run();
+    world.clients[A].take();
+    let header: [u8; 4] = unit.bytes[..4].try_into().unwrap();
+    let (label, counter) = (header[0], u32::from_be_bytes(header) & 0x00ff_ffff);
+    let deny = |world: &mut World, label: u8, counter: u32| {
+        let [_, counter @ ..] = counter.to_be_bytes();
+        let bytes = [&[0x23, label], &counter[..], &[0]].concat();
+        world.deliver(&Parcel { from: B, to: A, unit: Unit::Handshake, bytes });
+        world.poll(A);
+        world.clients[A].take()
+    };
+    world.advance(1_000);
+    assert_eq!(deny(&mut world, label, counter + 1), [], "not yet");
+    assert_eq!(deny(&mut world, label.wrapping_add(1), counter), [], "of another session");
+    assert_eq!(deny(&mut world, label, counter), [Heard::Wanted]);
+}
+
+#[test]
 fn a_message_of_one_layer_means_nothing_in_the_other() {
     // A call between clients, passed off as a login at another server, and that server's answer as the callee's.
     let mut world = World::new(2);

@@ -60,3 +60,43 @@ impl Counts {
         self.received.next.is_multiple_of(TELL_EVERY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(next: u32, missed: u32) -> Received {
+        Received { next, missed }
+    }
+
+    #[test]
+    fn nobody_can_have_more_than_was_sent_nor_less_than_before() {
+        let mut counts = Counts { sent: 10, ..Counts::default() };
+        assert_eq!(counts.told(received(11, 0)), None);
+        assert_eq!(counts.told(received(4, 1)), Some(1));
+        assert_eq!(counts.unknown(), 6);
+        assert_eq!(counts.told(received(3, 1)), None);
+        assert_eq!(counts.told(received(4, 0)), None);
+        assert_eq!(counts.told(received(10, 3)), Some(2));
+        assert_eq!(counts.unknown(), 0);
+        counts.sent += 1;
+        counts.close();
+        assert_eq!(counts.unknown(), 0);
+    }
+
+    #[test]
+    fn numbers_wrap_and_half_of_them_are_ahead() {
+        let half = u32::MAX / 2;
+        for start in [0, half, u32::MAX] {
+            let counts = || Counts {
+                sent: start,
+                told: received(start, start),
+                received: received(start, 0),
+            };
+            assert_eq!(counts().told(received(start, start.wrapping_add(half))), Some(half));
+            assert_eq!(counts().told(received(start, start.wrapping_add(half + 1))), None);
+            assert_eq!(counts().passed_over(start.wrapping_add(half)), Some(half));
+            assert_eq!(counts().passed_over(start.wrapping_add(half + 1)), None);
+        }
+    }
+}
