@@ -199,15 +199,20 @@ mod tests {
         let [one, _] = ends();
         let [outgoing, incoming] = one.keys::<Both>();
         let (ours, theirs) = (terms(7, false), terms(9, false));
+        let wiped = || [outgoing, incoming].map(|key| witness::times(&key));
         let session = Session::new::<Both>(&one, &ours, &theirs);
-        let before = [outgoing, incoming].map(|key| witness::times(&key));
+        let before = wiped();
         drop(session);
+        let after = wiped();
+        assert!(before[0] < after[0] && before[1] < after[1]);
         // One that goes on receiving keeps the one key, and only for so long.
-        let half = Session::new::<Both>(&one, &ours, &theirs).into_receiving();
-        let meanwhile = [outgoing, incoming].map(|key| witness::times(&key));
+        let session = Session::new::<Both>(&one, &ours, &theirs);
+        let before = wiped();
+        let half = session.into_receiving();
+        let meanwhile = wiped();
+        assert!(before[0] < meanwhile[0]);
         drop(half);
-        let after = [outgoing, incoming].map(|key| witness::times(&key));
-        assert!(before[0] < meanwhile[0] && before[1] < meanwhile[1]);
+        let after = wiped();
         assert!(meanwhile[1] < after[1]);
     }
 
