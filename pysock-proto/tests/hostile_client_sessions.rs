@@ -267,6 +267,30 @@ fn a_close_said_twice_is_one() {
 }
 
 #[test]
+fn nothing_behind_a_fault_or_a_close_is_taken_as_a_block_either() {
+    let message: (u8, &[u8]) = (0x10, &[0, 0, 1]);
+    for last in [(0x03, &[1, 0, 0, 0, 0, 0, 0, 0, 0][..]), (0x00, &[])] {
+        let mut world = world();
+        let mut rogue = Rogue::new(&mut world, ROGUE, B);
+        rogue.first(&mut world);
+        let mut unit = rogue.frames(0, &[message, message, last, message, message]);
+        let (from, client) = (world.directory[ROGUE], &mut world.clients[B]);
+        let env = Env { now: client.end.now, identity: &client.end.key };
+        let mut incoming = client.peers.receive(&from, unit.unit, &mut unit.bytes, &env);
+        assert!(matches!(client.peers.next(&mut incoming), Some(PeerEvent::Message { .. })));
+        assert_eq!(client.peers.next_block(&mut incoming, 0).1, 1);
+        assert!(matches!(
+            client.peers.next(&mut incoming),
+            Some(PeerEvent::Closed(_) | PeerEvent::Failed(_))
+        ));
+        assert_eq!(client.peers.next_block(&mut incoming, 0).1, 0);
+        while let Some(event) = client.peers.next(&mut incoming) {
+            assert!(!matches!(event, PeerEvent::Message { .. }), "{event:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_unknown_and_ignorable_is_ignored() {
     let mut world = world();
     let mut rogue = Rogue::new(&mut world, ROGUE, B);

@@ -278,6 +278,7 @@ fn a_buffer_too_small_for_a_handshake_is_named_not_waited_for() {
 fn before_it_is_open_nothing_can_be_sent() {
     let mut client = tight().client();
     let mut tx = client.tx.lend();
+    assert!(tx.sealed().is_empty());
     assert_eq!(client.conn.longest_message(&tx), 0);
     assert_eq!(client.conn.send(&mut tx, &to_server(0), b"x"), Err(SendError::NotOpen));
     let block = Block::new(&[0x10, 0, 3, 0, 0, 7], 3);
