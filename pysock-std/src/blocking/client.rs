@@ -116,13 +116,13 @@ impl Client {
         /// The connected client of that name or key, as the server says.
         ///
         /// # Errors
-        /// [`Error::Name`]; [`Error::Disconnected`].
+        /// [`Error::Name`]; [`Error::NoReply`] without an answer within `timeout`; [`Error::Disconnected`] if the client is over.
         fn find(client: impl Into<Target>) -> Result<Option<PeerInfo>, Error>;
 
         /// Who is connected, in the order of arrival, as the server says. This client is among them.
         ///
         /// # Errors
-        /// [`Error::Disconnected`].
+        /// As [`find`](Self::find).
         fn clients() -> Result<Vec<PeerInfo>, Error>;
     }
 
