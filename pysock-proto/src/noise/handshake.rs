@@ -107,13 +107,8 @@ impl HandshakeState {
         let (mut bytes, mut keyed) = (0usize, self.symmetric.has_key());
         for token in self.pattern.tokens(self.step) {
             match token {
-                Token::E => {
-                    bytes = bytes.saturating_add(KEY);
-                    keyed |= self.psk;
-                }
-                Token::S => {
-                    bytes = bytes.saturating_add(if keyed { KEY + TAG } else { KEY });
-                }
+                Token::E => bytes = bytes.saturating_add(KEY),
+                Token::S => bytes = bytes.saturating_add(if keyed { KEY + TAG } else { KEY }),
                 Token::Ee | Token::Es | Token::Se | Token::Ss => keyed = true,
             }
         }
