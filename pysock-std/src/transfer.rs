@@ -162,6 +162,11 @@ impl Parts {
         }
     }
 
+    /// Nothing is there, and the end has not come: its source has to go on.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.parts.is_empty() && !self.parts.is_closed()
+    }
+
     pub(crate) async fn next(&mut self) -> Part {
         self.parts.recv().await.unwrap_or(Part::Aborted(Failure::Incomplete))
     }

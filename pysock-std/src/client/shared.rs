@@ -34,8 +34,8 @@ use crate::{
 const FAILURES: usize = 64;
 /// Peers whose numbers a client keeps in mind for sending.
 const DIRECTORY: usize = 1024;
-/// Memory for incomplete messages, in bytes, unless a single message may be larger.
-const BUDGET: usize = 64 << 20;
+/// Memory for incomplete messages, in bytes, unless a single message may need more.
+const BUDGET: usize = 128 << 20;
 
 /// How far the opening of a channel has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,7 +123,7 @@ impl Shared {
             outbox,
             identity: crate::link::identity(&config.key),
             clock: Clock::start(),
-            budget: Budget::new(BUDGET.max(config.max_message)),
+            budget: Budget::new(BUDGET, config.max_message),
             counters: Arc::default(),
             requests: Requests::default(),
             status: watch::Sender::new(Status::Reconnecting("not connected yet".into())),

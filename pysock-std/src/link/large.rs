@@ -3,31 +3,40 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
-use pysock_proto::{ChannelId, Failure, SendError, StreamId};
+use pysock_proto::{Failure, SendError, StreamId};
 use tokio::time::Instant;
 
 use super::ways::Out;
 use crate::{
-    outbox::{Body, Outgoing, Report},
+    outbox::{Body, Outgoing, Report, Sequence},
     transfer::{Chunk, Part, Parts},
 };
 
 /// Where the rest of a large message comes from.
 enum Source {
     Whole(Bytes),
-    Parts { parts: Parts, current: Option<Chunk>, complete: bool },
+    Parts {
+        parts: Parts,
+        current: Option<Chunk>,
+        complete: bool,
+    },
+    /// Nowhere any more.
+    GivenUp(Failure),
 }
 
 /// A large message that is being sent.
 pub(super) struct Active {
     pub(super) stream: StreamId,
-    pub(super) channel: ChannelId,
+    /// What has to wait for its end.
+    pub(super) sequence: Sequence,
     source: Source,
     pub(super) cost: usize,
     report: Report,
     /// Since when the receiver has granted too little credit, and what it has taken since, in bytes.
     slow: Option<(Instant, usize)>,
-    /// What was queued for the same channel since.
+    /// Since when its source is watched, and what it has given since, in bytes.
+    watched: (Instant, usize),
+    /// What was queued of the same sequence since.
     pub(super) behind: VecDeque<Outgoing>,
 }
 
@@ -43,14 +52,43 @@ pub(super) enum Step {
 impl Active {
     /// The message `item`, which was begun as `stream`.
     pub(super) fn new(stream: StreamId, item: Outgoing) -> Self {
-        let (channel, cost) = (item.envelope.channel, item.cost());
+        let (sequence, cost) = (item.sequence(), item.cost());
         let source = match item.body {
             Body::Whole(bytes) => Source::Whole(bytes),
             Body::Parts(parts) => Source::Parts { parts, current: None, complete: false },
             Body::Joined(_) | Body::Packed(_) | Body::Failed(_) => Source::Whole(Bytes::new()),
         };
         let (report, behind) = (item.report, VecDeque::new());
-        Active { stream, channel, source, cost, report, slow: None, behind }
+        let watched = (Instant::now(), 0);
+        Active { stream, sequence, source, cost, report, slow: None, watched, behind }
+    }
+
+    /// It is another client's, which has to give the rest of it.
+    fn is_relayed(&self) -> bool {
+        self.sequence.1.is_some() && matches!(self.source, Source::Parts { complete: false, .. })
+    }
+
+    /// Since when its source is watched, if it is another client.
+    pub(super) fn watched_since(&self) -> Option<Instant> {
+        self.is_relayed().then_some(self.watched.0)
+    }
+
+    /// Watches its source anew. Says what it has given in the time before, in bytes.
+    pub(super) fn watch(&mut self, now: Instant) -> usize {
+        std::mem::replace(&mut self.watched, (now, 0)).1
+    }
+
+    /// Its source has to go on.
+    pub(super) fn is_starved(&self) -> bool {
+        matches!(&self.source, Source::Parts { parts, current: None, .. } if parts.is_starved())
+    }
+
+    /// Its source does not go on, and others want its number.
+    pub(super) fn give_up(&mut self) {
+        let gone = Source::GivenUp(Failure::Incomplete);
+        if let Source::Parts { parts, .. } = std::mem::replace(&mut self.source, gone) {
+            parts.refuse(Failure::Busy);
+        }
     }
 
     /// Since when its receiver holds up others, to whom the same message is going.
@@ -82,6 +120,10 @@ impl Active {
             Source::Whole(bytes) if bytes.is_empty() => return self.end(out),
             Source::Whole(bytes) => bytes,
             Source::Parts { complete: true, .. } => return self.end(out),
+            Source::GivenUp(why) => {
+                let why = *why;
+                return self.abort(why, out);
+            }
             Source::Parts { parts, current, complete } => {
                 if current.is_none() {
                     match parts.try_next() {
@@ -91,7 +133,10 @@ impl Active {
                             return Step::Nothing;
                         }
                         Some(Part::Chunk(chunk)) if chunk.bytes.is_empty() => return Step::Sent,
-                        Some(Part::Chunk(chunk)) => *current = Some(chunk),
+                        Some(Part::Chunk(chunk)) => {
+                            self.watched.1 += chunk.bytes.len();
+                            *current = Some(chunk);
+                        }
                         Some(Part::End) => {
                             *complete = true;
                             return Step::Sent;

@@ -1,9 +1,9 @@
 //! Messages on their way out, whichever way they go: the queue in order, and large ones part by part.
 //!
-//! Messages on one channel leave in the order in which they were queued: what comes behind a large message
-//! waits for its end, while other channels go on.
+//! What one source says on one channel leaves in the order in which it was queued: what comes behind a large message waits
+//! for its end, while other channels, and on the same channel others, go on.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use pysock_proto::{Failure, Kind, Party, SendError, StreamId};
 use tokio::time::Instant;
@@ -13,12 +13,17 @@ use super::{
     sending::{Filled, TURN, Turn},
     ways::Out,
 };
-use crate::outbox::{Body, Outbox, Outgoing};
+use crate::outbox::{Body, Outbox, Outgoing, Sequence};
 
 /// What one way out is sending.
 #[derive(Default)]
 pub(crate) struct Messages {
     active: Vec<Active>,
+    /// Large messages that wait until a number for a stream is free, each with what was queued of its sequence since. None is
+    /// empty.
+    crowd: VecDeque<VecDeque<Outgoing>>,
+    /// Since when there is a crowd.
+    crowded: Option<Instant>,
     /// Taken from the queue and not yet sent: it found no room, or has waited behind a large message.
     ready: VecDeque<Outgoing>,
 }
@@ -32,6 +37,8 @@ enum Attempt {
     Full(Outgoing),
     /// It has to wait for the other side.
     Later(Outgoing),
+    /// No number is free for its stream.
+    Crowded(Outgoing),
     /// A message in it has to be streamed.
     Apart(Outgoing),
 }
@@ -39,7 +46,7 @@ enum Attempt {
 impl Messages {
     /// Nothing is on its way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.active.is_empty() && self.ready.is_empty()
+        self.active.is_empty() && self.crowd.is_empty() && self.ready.is_empty()
     }
 
     /// Since when this receiver holds up others, to whom the same message is going.
@@ -49,6 +56,9 @@ impl Messages {
 
     /// Takes some messages out of the queue, until one has to wait.
     pub(crate) fn queued(&mut self, out: &mut impl Out, outbox: &Outbox) -> Turn {
+        if self.disperse(out, outbox) == Filled::Full {
+            return Turn { moved: false, filled: Filled::Full };
+        }
         if self.ready.is_empty() {
             self.ready.extend(outbox.lock().pop(TURN));
         }
@@ -71,6 +81,10 @@ impl Messages {
                     self.ready.push_front(item);
                     break;
                 }
+                Attempt::Crowded(item) => {
+                    self.crowded.get_or_insert_with(Instant::now);
+                    self.crowd.push_back([item].into());
+                }
                 Attempt::Apart(item) => {
                     let parts: Vec<_> = item.apart().collect();
                     // Each has a cost of its own; what has gone already has none any more.
@@ -89,6 +103,35 @@ impl Messages {
         Turn { moved, filled }
     }
 
+    /// Begins what waits for a stream's number, as far as there are numbers again.
+    fn disperse(&mut self, out: &mut impl Out, outbox: &Outbox) -> Filled {
+        while let Some(mut line) = self.crowd.pop_front() {
+            let Some(first) = line.pop_front() else { continue };
+            let cost = first.cost();
+            let (item, filled) = match self.attempt(first, out, outbox.epoch()) {
+                Attempt::Done => {
+                    outbox.settle(cost);
+                    self.first(line);
+                    continue;
+                }
+                // What waited with it waits behind it now.
+                Attempt::Begun => {
+                    self.first(line);
+                    continue;
+                }
+                Attempt::Full(item) => (item, Filled::Full),
+                Attempt::Later(item) | Attempt::Crowded(item) | Attempt::Apart(item) => {
+                    (item, Filled::All)
+                }
+            };
+            line.push_front(item);
+            self.crowd.push_front(line);
+            return filled;
+        }
+        self.crowded = None;
+        Filled::All
+    }
+
     /// Sends one item, or says why not yet.
     fn attempt(&mut self, mut item: Outgoing, out: &mut impl Out, epoch: u32) -> Attempt {
         // Peers have other numbers now, and an answer belongs to the connection of its question.
@@ -99,9 +142,8 @@ impl Messages {
             item.fail(Failure::NoPeer);
             return Attempt::Done;
         }
-        let channel = item.envelope.channel;
-        if let Some(active) = self.active.iter_mut().find(|active| active.channel == channel) {
-            active.behind.push_back(item);
+        if let Some(before) = self.before(item.sequence()) {
+            before.push_back(item);
             return Attempt::Begun;
         }
         if let Some(peer) = &item.from
@@ -129,6 +171,38 @@ impl Messages {
         match sent {
             Ok(()) => Attempt::Done,
             Err(error) => not_now(item, error),
+        }
+    }
+
+    /// What has to wait with the next of `sequence` for the end of a large message.
+    fn before(&mut self, sequence: Sequence) -> Option<&mut VecDeque<Outgoing>> {
+        let active = self.active.iter_mut().find(|active| active.sequence == sequence);
+        active.map(|active| &mut active.behind).or_else(|| {
+            let is_it = |item: &Outgoing| item.sequence() == sequence;
+            self.crowd.iter_mut().find(|line| line.front().is_some_and(is_it))
+        })
+    }
+
+    /// When the sources of streams are judged, because others wait for their numbers.
+    pub(super) fn judgement(&self, patience: Duration) -> Option<Instant> {
+        let crowded = self.crowded?;
+        let watched = self.active.iter().filter_map(Active::watched_since).min()?;
+        Some(watched.max(crowded) + patience)
+    }
+
+    /// Gives up streams whose sources have given too little, as many as numbers are wanted.
+    pub(super) fn judge_sources(&mut self, outbox: &Outbox, now: Instant) {
+        let patience = outbox.patience_with_sources();
+        if self.judgement(patience).is_none_or(|at| now < at) {
+            return;
+        }
+        let mut wanted = self.crowd.len();
+        for active in &mut self.active {
+            let is_due = active.watched_since().is_some_and(|since| now >= since + patience);
+            if is_due && active.watch(now) < outbox.least() && active.is_starved() && wanted > 0 {
+                active.give_up();
+                wanted -= 1;
+            }
         }
     }
 
@@ -193,8 +267,18 @@ impl Messages {
         self.first(active.stopped(why));
     }
 
+    /// Nobody waits for a number any more.
+    fn scatter(&mut self) {
+        for line in std::mem::take(&mut self.crowd) {
+            self.first(line);
+        }
+        self.crowded = None;
+    }
+
     /// Forgets what was not begun and is `stale`. Nobody is told.
     pub(crate) fn drop_stale(&mut self, stale: impl Fn(&Outgoing) -> bool, outbox: &Outbox) {
+        // A line without its large message is none: they stand in line again.
+        self.scatter();
         let behind = self.active.iter_mut().map(|active| &mut active.behind);
         for items in behind.chain([&mut self.ready]) {
             items.retain(|item| {
@@ -213,6 +297,7 @@ impl Messages {
             outbox.settle(active.cost);
             self.first(active.lost());
         }
+        self.scatter();
         let mut inner = outbox.lock();
         for item in std::mem::take(&mut self.ready).into_iter().rev() {
             inner.queue.push_front(item);
@@ -223,7 +308,8 @@ impl Messages {
 fn not_now(item: Outgoing, error: SendError) -> Attempt {
     match error {
         SendError::Full(_) => Attempt::Full(item),
-        SendError::Streams | SendError::NotOpen => Attempt::Later(item),
+        SendError::NotOpen => Attempt::Later(item),
+        SendError::Streams => Attempt::Crowded(item),
         SendError::TooLong(_) => {
             item.fail(Failure::TooLarge);
             Attempt::Done

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use pysock_proto::{Envelope, Failure, Kind, StreamId};
+use pysock_proto::{Envelope, Failure, Kind, Party, StreamId};
 
 use super::ways::In;
 use crate::{
@@ -16,9 +16,12 @@ use crate::{
     transfer::{Chunk, Origin, Part, PartsSender},
 };
 
-/// Memory that all incomplete messages of a server or client may take together, in bytes.
+/// Memory that all incomplete messages of a server or client may take together, in bytes: what is left of it.
 #[derive(Clone)]
 pub(crate) struct Budget(Arc<AtomicUsize>);
+
+/// One connection takes at most one part in so many of what is left of the budget.
+const FRACTION: usize = 3;
 
 /// A share of the budget, given back when dropped.
 struct Share {
@@ -27,15 +30,19 @@ struct Share {
 }
 
 impl Budget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Budget(Arc::new(AtomicUsize::new(bytes)))
+    /// Enough for one message of so many bytes.
+    pub(crate) fn new(bytes: usize, longest: usize) -> Self {
+        Budget(Arc::new(AtomicUsize::new(bytes.max(longest.saturating_mul(FRACTION + 1)))))
     }
 }
 
 impl Share {
-    /// Takes more; `false` if there is not enough left.
-    fn grow(&mut self, more: usize) -> bool {
-        let take = |left: usize| left.checked_sub(more);
+    /// Takes more for somebody who holds `held`, this share included; `false` if there is not enough left. Nobody holds more
+    /// than one part in [`FRACTION`] of what is left then: something is left for whoever comes, however long the others
+    /// keep theirs (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+    fn grow(&mut self, more: usize, held: usize) -> bool {
+        let held = held.saturating_add(more);
+        let take = |left: usize| left.checked_sub(more).filter(|left| held <= *left / FRACTION);
         let taken = self.budget.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok();
         if taken {
             self.bytes = self.bytes.saturating_add(more);
@@ -196,13 +203,14 @@ impl Receiving {
 
     pub(crate) fn chunk(&mut self, stream: StreamId, bytes: &[u8], from: &mut impl In) {
         let outbox = self.outbox.clone();
+        let held = self.held();
         let Some(incoming) = self.get(stream) else { return };
         match &mut incoming.state {
             State::Collect { data, limit, share, .. } => {
                 if data.len().saturating_add(bytes.len()) > *limit {
                     fail_request(&outbox, incoming.envelope, Failure::TooLarge);
                     incoming.state = refuse(from, stream, Failure::TooLarge);
-                } else if !share.grow(bytes.len()) {
+                } else if !share.grow(bytes.len(), held) {
                     fail_request(&outbox, incoming.envelope, Failure::Busy);
                     incoming.state = refuse(from, stream, Failure::Busy);
                 } else {
@@ -273,6 +281,36 @@ impl Receiving {
         }
     }
 
+    /// Bytes of the budget that this side of one connection holds.
+    fn held(&self) -> usize {
+        let shares = self.streams.iter().flatten().map(|incoming| match &incoming.state {
+            State::Collect { share, .. } => share.bytes,
+            _ => 0,
+        });
+        shares.sum()
+    }
+
+    /// Something else with this envelope comes. In the middle of a stream to the same receivers on the same channel its
+    /// source must not say anything (PROTOCOL 13.1): it would wait behind the stream's end, at the receivers' cost. Such a
+    /// stream is given up.
+    pub(crate) fn interrupted(&mut self, by: &Envelope, from: &mut impl In) {
+        let same = |envelope: &Envelope| {
+            let everyone = [envelope.party, by.party].contains(&Party::Everyone);
+            envelope.channel == by.channel && (envelope.party == by.party || everyone)
+        };
+        for (stream, incoming) in (0..).zip(&mut self.streams) {
+            let Some(Incoming { envelope, state: state @ State::Forward(_), .. }) = incoming else {
+                continue;
+            };
+            if same(envelope) {
+                let refused = refuse(from, StreamId(stream), Failure::Cancelled);
+                if let State::Forward(forward) = std::mem::replace(state, refused) {
+                    forward.finish(|| Part::Aborted(Failure::Cancelled));
+                }
+            }
+        }
+    }
+
     fn get(&mut self, stream: StreamId) -> Option<&mut Incoming> {
         self.streams.get_mut(usize::from(stream.0))?.as_mut()
     }
@@ -332,5 +370,25 @@ mod tests {
             more += 1;
         }
         assert_eq!((more, got == sent), (1, true));
+    }
+
+    #[test]
+    fn whoever_comes_finds_room_however_long_the_others_keep_theirs() {
+        const MIB: usize = 1 << 20;
+        let budget = Budget::new(256 * MIB, 16 * MIB);
+        // Each takes as much as it gets, and ends nothing.
+        let mut kept = Vec::new();
+        for _ in 0..4 {
+            let mut share = Share { budget: budget.clone(), bytes: 0 };
+            while share.grow(MIB, share.bytes) {}
+            kept.push(share);
+        }
+        let mut share = Share { budget: budget.clone(), bytes: 0 };
+        assert!((0..16).all(|_| share.grow(MIB, share.bytes)), "a whole message");
+        // What is given back is there again, and the longest message fits into what nobody else uses.
+        (kept, _) = (Vec::new(), std::mem::replace(&mut share, Share { budget, bytes: 0 }));
+        assert!(kept.is_empty() && (0..64).all(|_| share.grow(MIB, share.bytes)));
+        let mut alone = Share { budget: Budget::new(0, MIB), bytes: 0 };
+        assert!(alone.grow(MIB, 0) && !alone.grow(1, MIB));
     }
 }

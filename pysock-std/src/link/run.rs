@@ -144,6 +144,8 @@ pub(super) struct Life<'a, H> {
     pub(super) alarm: Alarm,
     /// Something may have to be moved although nothing was queued.
     due: bool,
+    /// The handler has done what was due. Otherwise it waits for room, and not for a time.
+    pub(super) served: bool,
     /// When this turn began.
     pub(super) now: pysock_proto::Instant,
 }
@@ -168,6 +170,7 @@ impl Link {
             stuck_since: None,
             alarm: Alarm::new(),
             due: true,
+            served: false,
         };
         let end = loop {
             match life.turn().await {
@@ -198,6 +201,8 @@ impl<H: Handler> Life<'_, H> {
             return Err(self.over());
         }
         if again {
+            // Who sends without a pause has no more patience for it.
+            self.check()?;
             tokio::task::yield_now().await;
             return Ok(());
         }
@@ -258,6 +263,7 @@ impl<H: Handler> Life<'_, H> {
             self.due |= !matches!(event, Event::Message { .. } | Event::Handled);
             let verdict = match event {
                 Event::Message { envelope, bytes } => {
+                    self.receiving.interrupted(&envelope, conn);
                     let more = conn.receive_block(&mut view, &envelope).map_err(End::Broken)?;
                     let payload = gather(&envelope, bytes, more);
                     let count = payload.count() as u64;
@@ -265,6 +271,7 @@ impl<H: Handler> Life<'_, H> {
                     self.handler.message(envelope, payload)
                 }
                 Event::Begin { stream, envelope, length } => {
+                    self.receiving.interrupted(&envelope, conn);
                     let origin = self.receiving.origin(stream);
                     let (to, verdict) = self.handler.begin(envelope, length, origin);
                     self.receiving.begin(stream, envelope, length, to, conn);
@@ -380,6 +387,7 @@ impl<H: Handler> Life<'_, H> {
             self.ending = asked.map(|ending| (ending, Instant::now() + LINGER));
             self.closed_here = self.ending.is_some() && self.closed.is_none();
         }
+        self.served = false;
         if conn.is_over() {
             return Filled::All;
         }
@@ -399,8 +407,8 @@ impl<H: Handler> Life<'_, H> {
             Some((Ending { why, drain: false }, _)) => conn.close(why),
             _ => {
                 if conn.is_open() {
-                    let full = self.handler.fill(conn, tx, &env) == Filled::Full;
-                    if self.sending.fill(conn, tx, outbox) == Filled::Full || full {
+                    self.served = self.handler.fill(conn, tx, &env) == Filled::All;
+                    if self.sending.fill(conn, tx, outbox) == Filled::Full || !self.served {
                         return Filled::Full;
                     }
                 }

@@ -57,20 +57,23 @@ impl<H: Handler> Life<'_, H> {
         let awake_until = self.around.low_latency.then(|| std::time::Instant::now() + LOOK_OUT);
         // By hand and not of many futures: what a connection keeps while it waits is most of what it costs.
         poll_fn(|cx| self.poll_wait(cx, awake_until)).await?;
-        if self.stuck_since.is_none() && self.too_slow_at().is_none() && self.ending.is_none() {
-            return Ok(());
-        }
-        self.check(Instant::now())
+        self.check()
     }
 
     /// When something is due although nothing happens.
     fn until(&self) -> Instant {
         let at = |instant| self.link.clock.at(instant);
-        let deadlines = [self.link.conn.deadline().map(at), self.handler.deadline().map(at)];
+        let handler = self.handler.deadline().filter(|_| self.served);
+        let deadlines = [self.link.conn.deadline().map(at), handler.map(at)];
+        deadlines.into_iter().chain(self.limits()).flatten().min().unwrap_or_else(far_away)
+    }
+
+    /// When something will have waited for too long.
+    fn limits(&self) -> [Option<Instant>; 4] {
         let stalled = self.stuck_since.map(|since| since + self.around.stall);
         let linger = self.ending.map(|(_, linger)| linger);
-        let limits = [stalled, linger, self.too_slow_at()];
-        deadlines.into_iter().chain(limits).flatten().min().unwrap_or_else(far_away)
+        let patience = self.around.outbox.patience_with_sources();
+        [stalled, linger, self.too_slow_at(), self.sending.messages.judgement(patience)]
     }
 
     /// When a receiver that holds up others has done so for too long.
@@ -122,7 +125,13 @@ impl<H: Handler> Life<'_, H> {
     }
 
     /// What has waited for too long?
-    fn check(&mut self, now: Instant) -> Result<(), End> {
+    pub(super) fn check(&mut self) -> Result<(), End> {
+        let Some(limit) = self.limits().into_iter().flatten().min() else { return Ok(()) };
+        let now = Instant::now();
+        if now < limit {
+            return Ok(());
+        }
+        self.sending.messages.judge_sources(&self.around.outbox, now);
         if self.stuck_since.is_some_and(|since| now >= since + self.around.stall) {
             return Err(End::Stalled);
         }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use pysock_proto::{Envelope, Failure, Kind, PeerId, PeerInfo};
+use pysock_proto::{ChannelId, Envelope, Failure, Kind, PeerId, PeerInfo};
 
 use super::Outbox;
 use crate::{
@@ -113,7 +113,14 @@ pub(crate) enum Body {
     Parts(Parts),
 }
 
+/// What keeps its order: what one source says on one channel (PROTOCOL 13.1). `None`: this side itself.
+pub(crate) type Sequence = (ChannelId, Option<PeerId>);
+
 impl Outgoing {
+    pub(crate) fn sequence(&self) -> Sequence {
+        (self.envelope.channel, self.from.as_ref().map(|from| from.id))
+    }
+
     pub(crate) fn cost(&self) -> usize {
         match &self.body {
             Body::Whole(bytes) => bytes.len().saturating_add(OVERHEAD),

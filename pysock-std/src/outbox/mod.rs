@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-pub(crate) use item::{Author, Body, Item, Outgoing, Report, record_cost};
+pub(crate) use item::{Author, Body, Item, Outgoing, Report, Sequence, record_cost};
 
 use crate::{
     config::{Queue, WhenFull},
@@ -352,6 +352,12 @@ impl Outbox {
     /// How long a receiver may hold others up, if it is disconnected after that.
     pub(crate) fn patience(&self) -> Option<Duration> {
         (self.limits.full == WhenFull::Disconnect).then_some(self.limits.patience)
+    }
+
+    /// How long a stream may keep its number with less than [`least`](Self::least) from its source, while others wait for one:
+    /// so short that the receiver, who cannot help it, does not count as too slow before.
+    pub(crate) fn patience_with_sources(&self) -> Duration {
+        self.limits.patience / 2
     }
 
     /// What a receiver takes at least in that time, in bytes.

@@ -38,7 +38,7 @@ use crate::{
 const CHANNELS_PER_CLIENT: u16 = 1024;
 /// Requesters on one client's books before those who have left are looked for.
 const REQUESTERS: usize = 64;
-/// Memory for incomplete messages of all clients together, in bytes, unless a single message may be larger.
+/// Memory for incomplete messages of all clients together, in bytes, unless a single message may need more.
 const BUDGET: usize = 256 << 20;
 
 pub(crate) type Names = Registry<Grow<Entry>, Grow<PeerId>>;
@@ -135,7 +135,7 @@ impl Hub {
             identity: crate::link::identity(&config.key),
             clock: Clock::start(),
             state,
-            budget: Budget::new(BUDGET.max(config.max_message)),
+            budget: Budget::new(BUDGET, config.max_message),
             counters: Arc::default(),
             requests: Requests::default(),
             tables: Mutex::new(tables),
