@@ -12,6 +12,10 @@ use crate::{
 
 /// A message that may still be arriving. What [`chunk`](Self::chunk) hands out is a *prefix*: authentic and in
 /// order, but complete only once it has given `None`.
+///
+/// What others say on the channel meanwhile waits in its queue. Once that is full, nothing more is read from the
+/// connection, the rest of this message included: where a lot comes beside a long message, take the long one in a task of
+/// its own and go on listening.
 pub struct PrefixMessage {
     path: Arc<Path>,
     parts: Parts,
