@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pysock_proto::{
     ChannelId, Envelope, Failure, Kind, Party, PeerInfo, StreamId, group::HEADER, peer::channel,
 };
 
-use super::{book::Entry, lane::PeerIn, task::PeerTask};
+use super::{
+    book::Entry,
+    lane::PeerIn,
+    task::{PeerTask, all},
+};
 use crate::{
     Message, Sender,
     config::Trust,
@@ -30,12 +35,15 @@ impl PeerTask {
         let replier = Replier::to(&lane.entry.outbox, &envelope);
         match (about, kind, replier) {
             (channel::GROUP, Kind::Message, _) => {
-                let mut verdict = Verdict::Go;
-                for bytes in payload.into_messages() {
-                    // Programs do not see by which channel it came. Whoever waits for the last one waits for all.
-                    verdict = self.shared.groups.message(peer, self.shared.book.direct, &bytes);
-                }
-                verdict
+                let is_alone = matches!(payload, Payload::One(_));
+                let verdicts = payload.into_messages().map(|bytes| {
+                    // Each waits in the queue of its group, and counts there for itself: it must not hold the memory
+                    // of its neighbours, which may go to other groups or nowhere.
+                    let bytes = if is_alone { bytes } else { Bytes::copy_from_slice(&bytes) };
+                    // Programs do not see by which channel it came.
+                    self.shared.groups.message(peer, self.shared.book.direct, &bytes)
+                });
+                all(verdicts)
             }
             (channel::GROUP_CONTROL, Kind::Request(_), Some(replier)) => match payload {
                 Payload::One(bytes) => self.shared.group_control(peer, bytes, replier),

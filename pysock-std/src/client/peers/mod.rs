@@ -8,6 +8,9 @@ mod news;
 mod task;
 mod trust;
 
+#[cfg(test)]
+mod attack_full_group;
+
 use std::{sync::Arc, time::Duration};
 
 use pysock_proto::{

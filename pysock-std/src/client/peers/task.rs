@@ -30,6 +30,24 @@ const ATTEMPT_MILLIS: u64 = 3_000;
 
 pub(super) type Core = Peers<C, Grow<Peer>, Grow<HalfOpen>>;
 
+/// Reading waits for each that is full: they are different queues, and the last one says nothing about the others.
+pub(super) fn all(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    let waits: Vec<Wait> = verdicts
+        .filter_map(|verdict| match verdict {
+            Verdict::Wait(wait) => Some(wait),
+            Verdict::Go => None,
+        })
+        .collect();
+    if waits.is_empty() {
+        return Verdict::Go;
+    }
+    Verdict::Wait(Box::pin(async move {
+        for wait in waits {
+            wait.await;
+        }
+    }))
+}
+
 /// All sessions of a client. Outlives its connections.
 pub(in crate::client) struct PeerTask {
     pub(super) shared: Arc<Shared>,
@@ -75,10 +93,10 @@ impl PeerTask {
             // What it says, it says under the name it was accepted with, whatever the server calls it by now.
             peer.name = entry.info().name;
         }
-        let mut waits: Vec<Wait> = Vec::new();
         let mut incoming = self.core.receive(&peer, unit, bytes, env);
-        while let Some(event) = self.core.next(&mut incoming) {
-            let verdict = match event {
+        let verdicts = std::iter::from_fn(|| {
+            let event = self.core.next(&mut incoming)?;
+            Some(match event {
                 PeerEvent::Message { channel, kind, bytes } => {
                     let payload = match kind {
                         Kind::Message => {
@@ -90,19 +108,9 @@ impl PeerTask {
                     self.message(&peer, channel, kind, payload)
                 }
                 event => self.act(&peer, event, env),
-            };
-            if let Verdict::Wait(wait) = verdict {
-                waits.push(wait);
-            }
-        }
-        match waits.len() {
-            0 => Verdict::Go,
-            _ => Verdict::Wait(Box::pin(async move {
-                for wait in waits {
-                    wait.await;
-                }
-            })),
-        }
+            })
+        });
+        all(verdicts)
     }
 
     /// The server did not pass something on.
