@@ -277,6 +277,25 @@ async fn policies_decide_about_new_keys() {
 }
 
 #[tokio::test]
+async fn a_request_does_not_wait_longer_than_it_says_for_a_person_on_the_other_side() {
+    let server = serve(server_config()).await;
+    let mut asking = client_config("asking");
+    asking.peers = Trust::Ask;
+    let (decide, decision) = std::sync::mpsc::channel();
+    let decision = std::sync::Mutex::new(decision);
+    let asking = Client::from_config(asking)
+        .ask_peer(move |_, _| decision.lock().unwrap().recv().unwrap_or(false));
+    let _asking = within(asking.connect(&server.address().to_string())).await.unwrap();
+    let a = connect("a", &server).await;
+    let time = Duration::from_millis(300);
+    let asked = within(a.request_client_within(time, "asking", "are you there?")).await;
+    assert!(matches!(&asked, Err(Error::NoReply { timeout, .. }) if *timeout == time), "{asked:?}");
+    // The session is made all the same once the person has decided, and was not asked for in vain.
+    decide.send(true).unwrap();
+    within(a.handshake("asking")).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_a_client_that_is_gone_has_missed_is_known() {
     let (_server, a, b) = two_clients("a", "b").await;
     let mut news = a.listen_peers().unwrap();

@@ -275,7 +275,7 @@ pub(crate) struct Send {
 pub(crate) struct Request {
     #[command(flatten)]
     pub(crate) words: Words,
-    /// How long to wait for the reply
+    /// How long to wait for the reply, and for a session before it
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: std::time::Duration,
     #[command(flatten)]

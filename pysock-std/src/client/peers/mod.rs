@@ -107,7 +107,8 @@ impl Client {
         self.request_client_within(REPLY_WITHIN, client, data).await
     }
 
-    /// Asks another client, end to end, and waits for its reply.
+    /// Asks another client, end to end, and waits for its reply. The time covers making a session, too: where a person
+    /// has to decide first, and may take longer, call [`handshake`](Self::handshake) before.
     ///
     /// # Errors
     /// As [`request_client`](Self::request_client).
@@ -117,12 +118,18 @@ impl Client {
         client: impl Into<Target>,
         data: impl Into<Data>,
     ) -> Result<Message, Error> {
-        let target = client.into();
-        let entry = self.shared.session(&target).await?;
-        let waiting = entry.requests.ask(Party::Server, channel::DIRECT.into());
-        let kind = Kind::Request(waiting.id());
-        let item = self.shared.peer_item(&entry, channel::DIRECT, kind, Body::Whole(data.into().0));
-        await_reply(entry.outbox.push(item), waiting, timeout, &target).await
+        let (target, body) = (client.into(), Body::Whole(data.into().0));
+        let asking = async {
+            let entry = self.shared.session(&target).await?;
+            let waiting = entry.requests.ask(Party::Server, channel::DIRECT.into());
+            let kind = Kind::Request(waiting.id());
+            let item = self.shared.peer_item(&entry, channel::DIRECT, kind, body);
+            await_reply(entry.outbox.push(item), waiting, timeout, &target).await
+        };
+        match tokio::time::timeout(timeout, asking).await {
+            Ok(reply) => reply,
+            Err(_) => Err(Error::NoReply { to: target.to_string(), timeout }),
+        }
     }
 
     /// Begins a message to another client that is written bit by bit; `length` in bytes if it is known.
