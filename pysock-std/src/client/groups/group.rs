@@ -226,10 +226,8 @@ impl Group {
         let (tell, told) = oneshot::channel();
         let until = Instant::now() + DECIDE_WITHIN;
         let room = &self.0.room;
-        if *room.finished.borrow() {
-            return Err(room.error(GroupError::Over));
-        }
-        room.lock().want(Change { what, until, tell, last: None });
+        let wanted = room.lock().want(Change { what, until, tell, last: None });
+        wanted.map_err(|why| room.error(why))?;
         room.bell.notify_one();
         told.await.unwrap_or(Err(Error::Disconnected))
     }

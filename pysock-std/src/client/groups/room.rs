@@ -67,6 +67,8 @@ pub(super) struct State {
     pub(super) lanes: HashMap<Stint, VecDeque<Parcel>>,
     changes: VecDeque<Change>,
     current: Option<Change>,
+    /// Nobody makes changes any more.
+    finished: bool,
     allowances: HashMap<PublicKey, Allowance>,
     /// The last word of a member that leaves, until the owner has it.
     pub(super) farewell: Option<Control>,
@@ -103,6 +105,7 @@ impl Room {
                 lanes: HashMap::new(),
                 changes: VecDeque::new(),
                 current: None,
+                finished: false,
                 allowances: HashMap::new(),
                 farewell: None,
                 owner_is_back: false,
@@ -215,6 +218,8 @@ impl Room {
     /// Nothing follows: the group is over and all who are concerned were told, or the client is over.
     pub(super) fn finish(&self) {
         let mut state = self.lock();
+        // Under the lock: a change comes before, and fails, or after, and is not taken.
+        state.finished = true;
         state.fail_changes(|| Error::Disconnected);
         state.lanes.clear();
         // What waits there for room still goes to the program.
@@ -285,8 +290,13 @@ impl State {
         self.group.standing().is_over()
     }
 
-    pub(super) fn want(&mut self, change: Change) {
+    /// Takes a change, unless nobody would make it.
+    pub(super) fn want(&mut self, change: Change) -> Result<(), GroupError> {
+        if self.finished {
+            return Err(GroupError::Over);
+        }
         self.changes.push_back(change);
+        Ok(())
     }
 
     /// What has to be told now; begins the next change if none is under way.

@@ -4,15 +4,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pysock_proto::{
-    GroupError, Kind,
+    GroupError, Kind, PublicKey,
     group::{Answer, Control, GroupId, Op},
     peer::channel,
 };
 
-use super::{Ending, Group, GroupNews};
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+use super::{
+    Ending, Group, GroupNews,
+    room::{Change, Core, Room, What},
+};
 use crate::{
     Client, Error, Server,
     config::{ClientConfig, ServerConfig, new_secret_key},
+    grow::Grow,
     link,
     outbox::Body,
 };
@@ -134,6 +140,20 @@ async fn invitations_are_bounded_and_control_of_unknown_groups_is_answered() {
         drop(invitations.next().await.unwrap());
         assert_eq!(waiting.join_next().await.unwrap().unwrap(), Answer::Gone, "declined");
     }
+}
+
+#[test]
+fn a_change_that_comes_as_a_group_is_finished_is_not_kept() {
+    let (ann, ben) = (PublicKey([1; 32]), PublicKey([2; 32]));
+    let [band, name] = ["band", "ann"].map(|name| name.parse().unwrap());
+    let core = Core::create(GroupId([1; 16]), band, (ann, name), Grow::bounded(2)).unwrap();
+    let (room, _queue) = Room::new(core, QUEUE);
+    room.finish();
+    let (tell, mut told) = oneshot::channel();
+    let (what, until) = (What::Remove(ben), tokio::time::Instant::now());
+    let wanted = room.lock().want(Change { what, until, tell, last: None });
+    assert_eq!(told.try_recv().unwrap_err(), TryRecvError::Closed, "it would wait for ever");
+    assert_eq!(wanted, Err(GroupError::Over));
 }
 
 #[tokio::test]
