@@ -12,7 +12,8 @@ use std::{
 
 use pysock_proto::{ChannelId, ChannelName, Failure, Find, PeerInfo, StreamId};
 
-/// What the connection itself has to do; bounded by the protocol, so it needs no limit here.
+/// What the connection itself has to do. Bounded by the protocol, and questions by those who wait for their answers, so it
+/// needs no limit here.
 pub(crate) enum Control {
     AnswerOpen(ChannelId, Result<(), Failure>),
     AnswerFind(u16, Option<PeerInfo>),
@@ -108,6 +109,13 @@ impl Line {
 
     pub(crate) fn next(&self) -> Option<Control> {
         self.lock().pop_front()
+    }
+
+    /// Nobody waits any more for the answer to this question: it is not asked, if it has not been.
+    pub(crate) fn withdraw(&self, query: u16) {
+        let is_it =
+            |control: &Control| matches!(control, Control::Find(asked, _) if *asked == query);
+        self.lock().retain(|control| !is_it(control));
     }
 
     /// What was told before is void.

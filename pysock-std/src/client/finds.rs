@@ -12,7 +12,10 @@ use pysock_proto::{Find, PeerInfo};
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, Status};
-use crate::{Error, line::Control};
+use crate::{
+    Error,
+    line::{Control, Line},
+};
 
 /// What the server has answered, and on which connection: numbers are good for that one only.
 pub(super) struct Answer {
@@ -43,6 +46,10 @@ impl Finds {
         Some((query, answer))
     }
 
+    fn is_waiting(&self, query: u16) -> bool {
+        self.lock().contains_key(&query)
+    }
+
     fn forget(&self, query: u16) {
         self.lock().remove(&query);
     }
@@ -59,12 +66,20 @@ impl Finds {
     }
 }
 
-/// The number of a question is free again once nobody waits for its answer.
-struct Asking<'a>(&'a Finds, u16);
+/// Once nobody waits for the answer to a question, it need not be asked, and its number is free again.
+struct Asking<'a> {
+    finds: &'a Finds,
+    line: &'a Line,
+    query: u16,
+}
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.forget(self.1);
+        // One that is answered was asked. As long as its number is taken, it is no other's.
+        if self.finds.is_waiting(self.query) {
+            self.line.withdraw(self.query);
+        }
+        self.finds.forget(self.query);
     }
 }
 
@@ -92,8 +107,9 @@ impl Shared {
             }
             // It does not answer as many others that were asked before, either.
             let (query, answer) = self.finds.wait().ok_or_else(|| self.unanswered())?;
-            let _asking = Asking(&self.finds, query);
-            self.outbox.line.tell(Control::Find(query, find));
+            let line = &self.outbox.line;
+            let _asking = Asking { finds: &self.finds, line, query };
+            line.tell(Control::Find(query, find));
             tokio::select! {
                 answer = answer => if let Ok(answer) = answer {
                     return Ok(answer);
@@ -101,5 +117,28 @@ impl Shared {
                 _ = status.wait_for(|now| matches!(now, Status::Ended(_))) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ClientConfig, new_secret_key};
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_whose_answers_nobody_waits_for_are_not_kept() {
+        let config = ClientConfig::new(new_secret_key().unwrap());
+        let (name, server) = ("a".parse().unwrap(), ("localhost".into(), 0));
+        let known = (None, Vec::new());
+        let shared = Shared::new(config, name, server, None, known, (None, None)).unwrap();
+        shared.status.send_replace(Status::Connected);
+        let find = Find::Name("b".parse().unwrap());
+        // As long as the connection lives, and its server never answers.
+        for _ in 0..100 {
+            let found = shared.find(find).await;
+            assert!(matches!(found, Err(Error::NoReply { .. })));
+        }
+        let kept = std::iter::from_fn(|| shared.outbox.line.next()).count();
+        assert_eq!(kept, 0);
     }
 }
