@@ -87,6 +87,8 @@ pub(in crate::client) struct Entry {
     pub(super) phase: watch::Sender<Phase>,
     /// Its key is pinned, so that it may do more than take part in groups.
     pinned: AtomicBool,
+    /// The connection on which it is being looked for.
+    sought: Mutex<Option<u32>>,
 }
 
 impl Entry {
@@ -108,6 +110,25 @@ impl Entry {
 
     pub(super) fn fails(&self, why: Why) {
         self.phase.send_replace(Phase::Failed(why));
+    }
+
+    /// The search for it on the connection `epoch`, unless one is under way there.
+    pub(super) fn search(self: &Arc<Self>, epoch: u32) -> Option<Search> {
+        let before = locked(&self.sought).replace(epoch);
+        (before != Some(epoch)).then(|| Search { entry: self.clone(), epoch })
+    }
+}
+
+/// A search for a client. There is one at a time, whatever the server says and how often; that of an earlier connection
+/// may be about to end.
+pub(super) struct Search {
+    entry: Arc<Entry>,
+    epoch: u32,
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        locked(&self.entry.sought).take_if(|epoch| *epoch == self.epoch);
     }
 }
 
@@ -220,6 +241,7 @@ impl Book {
             requests: Requests::default(),
             phase: watch::Sender::new(Phase::Meeting),
             pinned: AtomicBool::new(false),
+            sought: Mutex::default(),
         });
         entries.insert(peer.key, entry.clone());
         Ok(entry)
@@ -246,5 +268,27 @@ impl Book {
             entry.outbox.fail_all(pysock_proto::Failure::NoPeer);
             entry.requests.lose(|_| true);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pysock_proto::PeerId;
+
+    #[test]
+    fn a_client_is_looked_for_once_on_each_connection() {
+        let book = Book::new(1024, &Line::default(), None).unwrap();
+        let name = "ann".parse().unwrap();
+        let ann = PeerInfo { id: PeerId(1), name, key: PublicKey([1; 32]) };
+        let entry = book.entry(&ann).unwrap();
+        let first = entry.search(1).unwrap();
+        assert!(entry.search(1).is_none());
+        // The search of the connection before may be asleep.
+        let second = entry.search(2).unwrap();
+        drop(first);
+        assert!(entry.search(2).is_none(), "the end of another search");
+        drop(second);
+        assert!(entry.search(2).is_some());
     }
 }

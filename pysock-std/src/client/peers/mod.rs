@@ -392,6 +392,7 @@ impl Shared {
 /// Looks for a client whose session lost its number, until it is there or the session is over.
 fn find_again(shared: &Arc<Shared>, key: PublicKey) {
     let (shared, epoch) = (shared.clone(), shared.outbox.epoch());
+    let Some(search) = shared.book.get(&key).and_then(|entry| entry.search(epoch)) else { return };
     tokio::spawn(async move {
         let mut wait = FIRST_SEARCH;
         while shared.outbox.epoch() == epoch && shared.outbox.ending().is_none() {
@@ -399,6 +400,8 @@ fn find_again(shared: &Arc<Shared>, key: PublicKey) {
                 return;
             }
             if let Ok(Answer { peer: Some(peer), .. }) = shared.find(Find::Key(key)).await {
+                // What was found may be lost again at once.
+                drop(search);
                 shared.book.order(Order::Named(peer));
                 return;
             }
