@@ -34,7 +34,6 @@ impl Replier {
     }
 
     pub(crate) async fn reply(mut self, data: Data) -> Result<(), Error> {
-        self.answered = true;
         let Kind::Request(id) = self.request.kind else { return Err(Error::NoRequest) };
         let reply = Outgoing {
             envelope: Envelope { kind: Kind::Reply(id), ..self.request },
@@ -43,7 +42,10 @@ impl Replier {
             epoch: self.epoch,
             report: Report::Nobody,
         };
-        self.outbox.push(reply).await.map_err(|_| Error::Disconnected)
+        let pushed = self.outbox.push(reply).await;
+        // Not before: whoever gives up waiting for room has not answered.
+        self.answered = true;
+        pushed.map_err(|_| Error::Disconnected)
     }
 }
 
@@ -55,7 +57,6 @@ impl Replier {
         let body = Body::Whole(bytes::Bytes::from_static(data));
         let envelope = Envelope { kind: Kind::Reply(id), ..self.request };
         let (from, epoch, report) = (None, self.epoch, Report::Nobody);
-        // If even that has no room, the requester hears nothing.
         let _ = self.outbox.push_small(Outgoing { envelope, from, body, epoch, report });
     }
 }
@@ -64,7 +65,8 @@ impl Drop for Replier {
     fn drop(&mut self) {
         if !self.answered {
             let failed = Outgoing::failed(self.request, Failure::NoResponder);
-            let _ = self.outbox.try_push(Outgoing { epoch: self.epoch, ..failed });
+            // If even that has no room, the requester hears nothing.
+            let _ = self.outbox.push_small(Outgoing { epoch: self.epoch, ..failed });
         }
     }
 }
@@ -75,6 +77,9 @@ pub(crate) type Outcome = Result<Message, Failure>;
 /// Who has to answer: a request's number alone proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
+    /// On a server the connection on which it was asked: its client may have come again on another. 0 on a client, which has
+    /// but one.
+    pub(crate) connection: u32,
     pub(crate) responder: Party,
     /// A number of the channel that fits the side: the connection's on a client, the server's own on a server.
     pub(crate) channel: u32,
@@ -113,9 +118,9 @@ impl Requests {
         self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    pub(crate) fn ask(&self, responder: Party, channel: u32) -> Waiting<'_> {
+    pub(crate) fn ask(&self, connection: u32, responder: Party, channel: u32) -> Waiting<'_> {
         let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
-        let asked = Asked { responder, channel, id };
+        let asked = Asked { connection, responder, channel, id };
         let (tell, outcome) = oneshot::channel();
         self.lock().insert(asked, tell);
         Waiting { requests: self, asked, outcome }

@@ -103,7 +103,7 @@ impl Shared {
             Err(_) => return Err(Error::NoReply { to: target.to_string(), timeout }),
         };
         let timeout = timeout.saturating_sub(begun.elapsed());
-        let waiting = self.requests.ask(party, channel.0.into());
+        let waiting = self.requests.ask(0, party, channel.0.into());
         let envelope = Envelope { channel, party, kind: Kind::Request(waiting.id()) };
         let item = self.outgoing(envelope, epoch, Body::Whole(data.0));
         await_reply(self.outbox.push(item), waiting, timeout, target).await

@@ -160,7 +160,7 @@ impl Shared {
         // Requests that nobody waits for any more must not surprise the server now.
         self.outbox.drop_requests(|envelope, id| {
             let (responder, channel) = (envelope.party, envelope.channel.0.into());
-            !self.requests.waits_for(&Asked { responder, channel, id })
+            !self.requests.waits_for(&Asked { connection: 0, responder, channel, id })
         });
         // Under this lock numbers and the connection they belong to change together.
         let mut directory = locked(&self.directory);
@@ -356,7 +356,12 @@ impl Shared {
     /// A reply arrived.
     pub(super) fn replied(&self, envelope: &Envelope, outcome: Outcome) {
         let Kind::Reply(id) = envelope.kind else { return };
-        let asked = Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
+        let asked = Asked {
+            connection: 0,
+            responder: envelope.party,
+            channel: envelope.channel.0.into(),
+            id,
+        };
         if !self.requests.settle(asked, outcome) {
             tracing::debug!(?envelope, "a reply to no request");
         }
@@ -371,8 +376,12 @@ impl Author for Shared {
         }
         match envelope.kind {
             Kind::Request(id) => {
-                let asked =
-                    Asked { responder: envelope.party, channel: envelope.channel.0.into(), id };
+                let asked = Asked {
+                    connection: 0,
+                    responder: envelope.party,
+                    channel: envelope.channel.0.into(),
+                    id,
+                };
                 self.requests.settle(asked, Err(why));
             }
             Kind::Reply(_) => tracing::debug!(%why, "a reply did not get through"),

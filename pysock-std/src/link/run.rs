@@ -190,6 +190,9 @@ impl<H: Handler> Life<'_, H> {
     /// One wake-up: read, write, wait.
     async fn turn(&mut self) -> Result<(), End> {
         self.around.counters.wakeups.fetch_add(1, Ordering::Relaxed);
+        if self.around.outbox.is_cut() {
+            return Err(self.over());
+        }
         // A turn is short, and to ask for the time costs as much as to handle a message.
         self.now = self.link.clock.now();
         let mut again = false;

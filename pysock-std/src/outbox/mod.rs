@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -63,6 +63,8 @@ pub(crate) struct Outbox {
     limits: Queue,
     dropped: AtomicU64,
     epoch: AtomicU32,
+    /// The connection is not even closed: it is dropped.
+    cut: AtomicBool,
     /// Counts whatever leaves, also parts of what is large: whoever waits for room sees whether it is worth it.
     progress: AtomicU64,
 }
@@ -138,6 +140,7 @@ impl Outbox {
             limits,
             dropped: AtomicU64::new(0),
             epoch: AtomicU32::new(0),
+            cut: AtomicBool::new(false),
             progress: AtomicU64::new(0),
         }
     }
@@ -212,6 +215,16 @@ impl Outbox {
         drop(inner);
         self.line.wake();
         self.room.notify_waiters();
+    }
+
+    /// Drops the connection at once, whatever it still has to say.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.line.wake();
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     /// How the connection is to be ended, if it is.

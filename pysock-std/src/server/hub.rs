@@ -1,7 +1,7 @@
 //! What all connections of a server share: who is connected, which channels there are, who listens.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -85,6 +85,8 @@ pub(crate) struct Tables {
     pub(crate) names: Names,
     channels: Channels,
     pub(crate) sessions: HashMap<Slot, Arc<Session>>,
+    /// Those of them that were replaced and are still being closed.
+    leaving: BTreeSet<(PeerId, Slot)>,
     sinks: HashMap<Channel, (ChannelName, Sink)>,
     /// Clients that are being admitted and are not among the sessions yet.
     pub(crate) entering: usize,
@@ -128,6 +130,7 @@ impl Hub {
             names: Registry::new(policy, Grow::new(), Grow::new(), Grow::new()),
             channels: Router::new(CHANNELS_PER_CLIENT, Grow::new(), Grow::new(), Grow::new()),
             sessions: HashMap::new(),
+            leaving: BTreeSet::new(),
             sinks: HashMap::new(),
             entering: 0,
         };
@@ -179,16 +182,16 @@ impl Hub {
         let mut tables = self.tables();
         if let Some(old) = replaced {
             tables.channels.drop_slot(old);
-            if let Some(old) = tables.sessions.get(&old) {
-                old.outbox.end(CloseReason::Replaced, false);
-            }
+            tables.replace(session.peer.id, old);
         }
         let active = tables.names.get(session.peer.id).and_then(Entry::slot);
         if active != Some(session.slot) {
             // A newer connection was faster on its way from admission to here.
-            session.outbox.end(CloseReason::Replaced, false);
+            tables.sessions.insert(session.slot, session.clone());
+            tables.replace(session.peer.id, session.slot);
+        } else {
+            tables.sessions.insert(session.slot, session.clone());
         }
-        tables.sessions.insert(session.slot, session.clone());
         self.population.send_replace(tables.sessions.len());
         if self.is_closing() {
             session.outbox.end(CloseReason::ShuttingDown, true);
@@ -203,6 +206,7 @@ impl Hub {
         tables.names.offline(session.peer.id, session.slot);
         tables.channels.drop_slot(session.slot);
         tables.sessions.remove(&session.slot);
+        tables.leaving.remove(&(session.peer.id, session.slot));
         tables.part(session);
         let party = Party::Peer(session.peer.id);
         for (requester, open) in session.asked().drain() {
@@ -217,7 +221,7 @@ impl Hub {
         }
         self.population.send_replace(tables.sessions.len());
         drop(tables);
-        self.requests.lose(|asked| asked.responder == party);
+        self.requests.lose(|asked| asked.connection == session.slot.0);
     }
 
     /// Creates a channel with its listener.
@@ -376,6 +380,24 @@ impl Hub {
 }
 
 impl Tables {
+    /// How many clients are connected, whatever connections of theirs are still being closed.
+    pub(crate) fn population(&self) -> usize {
+        self.sessions.len().saturating_sub(self.leaving.len())
+    }
+
+    /// Closes a connection whose client has a newer one. One that was still being closed is cut: no client holds more than
+    /// two, however fast it comes again.
+    fn replace(&mut self, peer: PeerId, old: Slot) {
+        let Some(session) = self.sessions.get(&old) else { return };
+        session.outbox.end(CloseReason::Replaced, false);
+        for (_, before) in self.leaving.range((peer, Slot(0))..=(peer, Slot(u32::MAX))) {
+            if let Some(before) = self.sessions.get(before) {
+                before.outbox.cut();
+            }
+        }
+        self.leaving.insert((peer, old));
+    }
+
     /// With the last client of a server that is closing, its channels end.
     fn end_if_empty(&mut self) {
         if self.sessions.is_empty() {

@@ -132,7 +132,7 @@ impl Hub {
     ) -> Result<Message, Error> {
         let (session, envelope, number) = self.one(channel, target, Kind::Message)?;
         let responder = Party::Peer(session.peer.id);
-        let waiting = self.requests.ask(responder, number);
+        let waiting = self.requests.ask(session.slot.0, responder, number);
         let envelope = Envelope { kind: Kind::Request(waiting.id()), ..envelope };
         let item = Self::outgoing(envelope, Body::Whole(data.0));
         await_reply(session.outbox.push(item), waiting, timeout, target).await

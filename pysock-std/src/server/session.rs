@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use pysock_proto::{
     Admission, ChannelName, CloseReason, Connection, Env, Envelope, Event, Failure, Kind, Party,
-    PeerId, Refusal, ServerSetup, Unit,
+    PeerId, Refusal, RequestId, ServerSetup, Unit,
     registry::{Claim, Slot},
 };
 use tokio::net::TcpStream;
@@ -216,7 +216,7 @@ async fn try_admit<'a>(
     let mut held = {
         let mut tables = hub.tables();
         let known = tables.names.by_key(&key).is_some_and(|entry| entry.slot().is_some());
-        if !known && tables.sessions.len() + tables.entering >= hub.config.max_clients {
+        if !known && tables.population() + tables.entering >= hub.config.max_clients {
             return Err(Refusal::Full);
         }
         if tables.sessions.contains_key(&slot) {
@@ -261,6 +261,12 @@ impl Serving<'_> {
     fn path(&self, channel: ChannelName) -> Arc<Path> {
         let sender = Sender(Source::Peer(self.session.peer.clone()));
         Arc::new(Path { sender, channel })
+    }
+
+    /// What the program has asked this client on this connection.
+    fn asked(&self, channel: pysock_proto::router::Channel, id: RequestId) -> Asked {
+        let responder = Party::Peer(self.session.peer.id);
+        Asked { connection: self.session.slot.0, responder, channel: channel.0, id }
     }
 
     /// A message of this client for another one, as the other one gets it: the source is what this server knows.
@@ -326,8 +332,7 @@ impl Handler for Serving<'_> {
                 let path = self.path(name);
                 if let (Kind::Reply(id), Payload::One(bytes)) = (envelope.kind, &payload) {
                     let message = Message::new(path, bytes.clone(), None);
-                    let responder = Party::Peer(self.session.peer.id);
-                    let asked = Asked { responder, channel: channel.0, id };
+                    let asked = self.asked(channel, id);
                     if !self.hub.requests.settle(asked, Ok(message)) {
                         tracing::debug!(client = %self.session.peer.name, "a reply to no request");
                     }
@@ -412,8 +417,7 @@ impl Serving<'_> {
         if let (Kind::Request(id), Party::Server) = (envelope.kind, envelope.party)
             && let Some(channel) = self.hub.channel_of(self.session, envelope.channel)
         {
-            let responder = Party::Peer(self.session.peer.id);
-            let asked = Asked { responder, channel: channel.0, id };
+            let asked = self.asked(channel, id);
             self.hub.requests.settle(asked, Err(why));
         }
     }

@@ -154,7 +154,7 @@ impl Shared {
         let body = Body::Whole(bytes::Bytes::copy_from_slice(control.encode().as_slice()));
         let asking = async {
             let entry = self.reach(&target).await?;
-            let waiting = entry.requests.ask(Party::Server, channel::GROUP_CONTROL.into());
+            let waiting = entry.requests.ask(0, Party::Server, channel::GROUP_CONTROL.into());
             let kind = Kind::Request(waiting.id());
             let item = self.peer_item(&entry, channel::GROUP_CONTROL, kind, body);
             // It must not wait behind messages of any size.

@@ -67,7 +67,8 @@ impl PeerTask {
         let path = Arc::new(Path { sender: sender(peer), channel });
         if let (Kind::Reply(id), Payload::One(bytes)) = (kind, &payload) {
             let message = Message::new(path, bytes.clone(), None);
-            let asked = Asked { responder: Party::Server, channel: about.into(), id };
+            let asked =
+                Asked { connection: 0, responder: Party::Server, channel: about.into(), id };
             if !lane.entry.requests.settle(asked, Ok(message)) {
                 tracing::debug!(peer = %peer.name, "a reply to no request");
             }

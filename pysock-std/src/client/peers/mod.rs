@@ -121,7 +121,7 @@ impl Client {
         let (target, body) = (client.into(), Body::Whole(data.into().0));
         let asking = async {
             let entry = self.shared.session(&target).await?;
-            let waiting = entry.requests.ask(Party::Server, channel::DIRECT.into());
+            let waiting = entry.requests.ask(0, Party::Server, channel::DIRECT.into());
             let kind = Kind::Request(waiting.id());
             let item = self.shared.peer_item(&entry, channel::DIRECT, kind, body);
             await_reply(entry.outbox.push(item), waiting, timeout, &target).await
@@ -333,7 +333,10 @@ impl Shared {
         let tell = move |envelope: Envelope, why| {
             if let (Kind::Request(id), Some(entry)) = (envelope.kind, &requests) {
                 let (responder, channel) = (Party::Server, envelope.channel.0.into());
-                entry.requests.settle(crate::reply::Asked { responder, channel, id }, Err(why));
+                entry.requests.settle(
+                    crate::reply::Asked { connection: 0, responder, channel, id },
+                    Err(why),
+                );
             } else if let Some(shared) = shared.upgrade() {
                 shared.undelivered(&peer, envelope.channel.0, why);
             }

@@ -310,7 +310,12 @@ impl PeerTask {
             }
             PeerEvent::Refused { channel, kind: Kind::Request(id), failure } => {
                 if let Some(lane) = self.lanes.get(&peer.key) {
-                    let asked = Asked { responder: Party::Server, channel: channel.into(), id };
+                    let asked = Asked {
+                        connection: 0,
+                        responder: Party::Server,
+                        channel: channel.into(),
+                        id,
+                    };
                     lane.entry.requests.settle(asked, Err(failure));
                 }
             }
