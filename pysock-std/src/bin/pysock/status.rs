@@ -16,6 +16,9 @@ pub(crate) fn tell_status(status: &Status) {
 
 /// Ctrl-C, or the polite signal to end.
 pub(crate) struct Ending {
+    /// Kept, so that one that comes while nobody waits is not lost.
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
 }
@@ -25,9 +28,11 @@ impl Ending {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
-            let terminate = signal(SignalKind::terminate())
-                .map_err(|e| Stop::local(format!("cannot wait for signals: {e}")))?;
-            Ok(Ending { terminate })
+            let heard = |kind| {
+                signal(kind).map_err(|e| Stop::local(format!("cannot wait for signals: {e}")))
+            };
+            let interrupt = heard(SignalKind::interrupt())?;
+            Ok(Ending { interrupt, terminate: heard(SignalKind::terminate())? })
         }
         #[cfg(not(unix))]
         Ok(Ending {})
@@ -37,7 +42,7 @@ impl Ending {
     pub(crate) async fn wait(&mut self) {
         #[cfg(unix)]
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
         #[cfg(not(unix))]
