@@ -18,6 +18,7 @@ pub(crate) enum Control {
     AnswerOpen(ChannelId, Result<(), Failure>),
     AnswerFind(u16, Option<PeerInfo>),
     OpenChannel(ChannelName),
+    LeaveChannel(ChannelId),
     Find(u16, Find),
     /// So many bytes of an incoming stream are dealt with.
     Consumed {

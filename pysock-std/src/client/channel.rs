@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pysock_proto::{ChannelId, ChannelName, Party};
+use pysock_proto::{ChannelName, Party};
 
-use super::shared::Shared;
+use super::{channels::Number, shared::Shared};
 use crate::{
     Data, Error, Message, Messages, PrefixMessage, StreamWriter, Target,
     listen::{Prefixes, Whole},
@@ -17,7 +17,7 @@ use crate::{
 /// [`send_to`](Self::send_to) and [`publish`](Self::publish).
 pub struct Channel {
     pub(super) name: ChannelName,
-    pub(super) id: ChannelId,
+    pub(super) number: Number,
     pub(super) shared: Arc<Shared>,
     pub(super) queue: Whole,
 }
@@ -53,7 +53,7 @@ impl Channel {
     /// # Errors
     /// [`Error::Disconnected`] if the client is over.
     pub async fn send(&self, data: impl Into<Data>) -> Result<(), Error> {
-        self.shared.send(self.id, &Target(Address::Server), data.into()).await
+        self.shared.send(self.number.id(), &Target(Address::Server), data.into()).await
     }
 
     /// Sends to another client on the channel, through the server, which can read it.
@@ -66,7 +66,7 @@ impl Channel {
         client: impl Into<Target>,
         data: impl Into<Data>,
     ) -> Result<(), Error> {
-        self.shared.send(self.id, &client.into(), data.into()).await
+        self.shared.send(self.number.id(), &client.into(), data.into()).await
     }
 
     /// Sends to every other client on the channel. The server's own listener is not among them.
@@ -74,7 +74,7 @@ impl Channel {
     /// # Errors
     /// [`Error::Disconnected`] if the client is over.
     pub async fn publish(&self, data: impl Into<Data>) -> Result<(), Error> {
-        self.shared.publish(self.id, data.into()).await
+        self.shared.publish(self.number.id(), data.into()).await
     }
 
     /// As [`send`](Self::send) for each of `messages`, in order, and much cheaper where they are small and many.
@@ -85,7 +85,7 @@ impl Channel {
         &self,
         messages: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<(), Error> {
-        self.shared.send_many(self.id, &Target(Address::Server), messages).await
+        self.shared.send_many(self.number.id(), &Target(Address::Server), messages).await
     }
 
     /// As [`send_to`](Self::send_to) for each of `messages`, in order, and much cheaper where they are small and many.
@@ -97,7 +97,7 @@ impl Channel {
         client: impl Into<Target>,
         messages: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<(), Error> {
-        self.shared.send_many(self.id, &client.into(), messages).await
+        self.shared.send_many(self.number.id(), &client.into(), messages).await
     }
 
     /// As [`publish`](Self::publish) for each of `messages`, in order, and much cheaper where they are small and many.
@@ -108,7 +108,7 @@ impl Channel {
         &self,
         messages: impl IntoIterator<Item: AsRef<[u8]>>,
     ) -> Result<(), Error> {
-        self.shared.publish_many(self.id, messages).await
+        self.shared.publish_many(self.number.id(), messages).await
     }
 
     /// Asks the server and waits for its reply, 10 seconds at most.
@@ -141,7 +141,7 @@ impl Channel {
         target: impl Into<Target>,
         data: impl Into<Data>,
     ) -> Result<Message, Error> {
-        self.shared.request(timeout, self.id, &target.into(), data.into()).await
+        self.shared.request(timeout, self.number.id(), &target.into(), data.into()).await
     }
 
     /// Begins a message to the server that is written bit by bit; `length` in bytes if it is known.
@@ -149,7 +149,7 @@ impl Channel {
     /// # Errors
     /// [`Error::Disconnected`] if the client is over.
     pub async fn stream(&self, length: Option<u64>) -> Result<StreamWriter, Error> {
-        self.shared.stream(self.id, &Target(Address::Server), length).await
+        self.shared.stream(self.number.id(), &Target(Address::Server), length).await
     }
 
     /// Begins a message to another client that is written bit by bit.
@@ -161,7 +161,7 @@ impl Channel {
         client: impl Into<Target>,
         length: Option<u64>,
     ) -> Result<StreamWriter, Error> {
-        self.shared.stream(self.id, &client.into(), length).await
+        self.shared.stream(self.number.id(), &client.into(), length).await
     }
 
     /// Begins a message to every other client on the channel that is written bit by bit. The slowest sets the pace.
@@ -171,13 +171,13 @@ impl Channel {
     pub async fn publish_stream(&self, length: Option<u64>) -> Result<StreamWriter, Error> {
         let epoch = self.shared.outbox.epoch();
         let to = "everyone".into();
-        self.shared.stream_party(self.id, Party::Everyone, epoch, to, length).await
+        self.shared.stream_party(self.number.id(), Party::Everyone, epoch, to, length).await
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.shared.drop_sink(self.id);
+        self.shared.channels.drop_sink(&self.number);
     }
 }
 
@@ -190,7 +190,7 @@ impl std::fmt::Debug for Channel {
 /// A channel of a client whose messages are handed on while they arrive.
 pub struct PrefixChannel {
     pub(super) name: ChannelName,
-    pub(super) id: ChannelId,
+    pub(super) number: Number,
     pub(super) shared: Arc<Shared>,
     pub(super) queue: Prefixes,
 }
@@ -209,7 +209,7 @@ impl PrefixChannel {
 
 impl Drop for PrefixChannel {
     fn drop(&mut self) {
-        self.shared.drop_sink(self.id);
+        self.shared.channels.drop_sink(&self.number);
     }
 }
 

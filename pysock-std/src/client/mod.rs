@@ -1,6 +1,7 @@
 //! The client: one name, one key, one server; connected again whenever the connection breaks.
 
 mod channel;
+mod channels;
 mod connect;
 mod finds;
 pub mod groups;
@@ -22,9 +23,10 @@ use pysock_proto::{
 use tokio::{sync::watch, task::JoinHandle};
 
 pub use channel::{Channel, PrefixChannel};
+use channels::Opening;
 pub use peers::{AskPeer, PeerListener, PeerNews, PeerPrefixListener};
+use shared::Shared;
 pub use shared::Status;
-use shared::{Opening, Shared};
 
 use crate::{
     Data, Error, Message, Target,
@@ -103,15 +105,17 @@ impl Client {
         self.shared.status.subscribe()
     }
 
-    /// Opens a channel that the server has, and listens to it. It stays open through reconnects.
+    /// Opens a channel that the server has, and listens to it. It stays open through reconnects: a server that began anew
+    /// and does not have it yet is asked again and again.
     ///
     /// # Errors
-    /// [`Error::NoChannel`] if the server does not have it; [`Error::ChannelExists`]; [`Error::Name`].
+    /// [`Error::NoChannel`] if the server does not have it; [`Error::ChannelExists`]; [`Error::Name`];
+    /// [`Error::Disconnected`] if the client is over.
     pub async fn create_channel(&self, name: &str) -> Result<Channel, Error> {
         let name = channel_name(name)?;
         let (sink, queue) = listen::whole(self.shared.config.queue_bytes);
-        let (id, opened) = self.shared.add_channel(name, sink)?;
-        let channel = Channel { name, id, shared: self.shared.clone(), queue };
+        let (number, opened) = self.shared.add_channel(name, sink)?;
+        let channel = Channel { name, number, shared: self.shared.clone(), queue };
         opening(&name, opened).await?;
         Ok(channel)
     }
@@ -124,8 +128,8 @@ impl Client {
     pub async fn create_prefix_channel(&self, name: &str) -> Result<PrefixChannel, Error> {
         let name = channel_name(name)?;
         let (sink, queue) = listen::prefixes(self.shared.config.queue_bytes);
-        let (id, opened) = self.shared.add_channel(name, sink)?;
-        let channel = PrefixChannel { name, id, shared: self.shared.clone(), queue };
+        let (number, opened) = self.shared.add_channel(name, sink)?;
+        let channel = PrefixChannel { name, number, shared: self.shared.clone(), queue };
         opening(&name, opened).await?;
         Ok(channel)
     }
@@ -148,7 +152,7 @@ impl Client {
         client: impl Into<Target>,
         data: impl Into<Data>,
     ) -> Result<(), Error> {
-        let channel = self.shared.channel(&channel_name(channel)?)?;
+        let channel = self.shared.channels.find(&channel_name(channel)?)?;
         self.shared.send(channel, &client.into(), data.into()).await
     }
 
@@ -157,7 +161,7 @@ impl Client {
     /// # Errors
     /// [`Error::NoChannel`] if it was not created; [`Error::Disconnected`].
     pub async fn publish(&self, channel: &str, data: impl Into<Data>) -> Result<(), Error> {
-        let channel = self.shared.channel(&channel_name(channel)?)?;
+        let channel = self.shared.channels.find(&channel_name(channel)?)?;
         self.shared.publish(channel, data.into()).await
     }
 
@@ -167,7 +171,7 @@ impl Client {
     /// [`Error::NoChannel`] if it was not created; [`Error::Failed`], [`Error::NoReply`],
     /// [`Error::OutcomeUnknown`].
     pub async fn request(&self, channel: &str, data: impl Into<Data>) -> Result<Message, Error> {
-        let channel = self.shared.channel(&channel_name(channel)?)?;
+        let channel = self.shared.channels.find(&channel_name(channel)?)?;
         self.shared.request(REPLY_WITHIN, channel, &Target(Address::Server), data.into()).await
     }
 
@@ -183,7 +187,7 @@ impl Client {
         target: impl Into<Target>,
         data: impl Into<Data>,
     ) -> Result<Message, Error> {
-        let channel = self.shared.channel(&channel_name(channel)?)?;
+        let channel = self.shared.channels.find(&channel_name(channel)?)?;
         self.shared.request(timeout, channel, &target.into(), data.into()).await
     }
 

@@ -135,7 +135,7 @@ struct Listening<'a> {
 impl Listening<'_> {
     /// By which channel it came, and who sent it.
     fn path(&self, envelope: &Envelope) -> Result<Arc<Path>, Failure> {
-        let channel = self.shared.channel_name(envelope.channel).ok_or(Failure::NoChannel)?;
+        let channel = self.shared.channels.name(envelope.channel).ok_or(Failure::NoChannel)?;
         let sender = self.shared.sender(envelope.party).ok_or(Failure::NoPeer)?;
         Ok(Arc::new(Path { sender, channel }))
     }
@@ -148,7 +148,7 @@ impl Listening<'_> {
             self.shared.replied(envelope, Ok(Message::new(path, bytes.clone(), None)));
             return Verdict::Go;
         }
-        match self.shared.sink(envelope.channel) {
+        match self.shared.channels.sink(envelope.channel) {
             Some(sink) => sink.deliver(path, payload, replier),
             None => Verdict::Go,
         }
@@ -186,7 +186,7 @@ impl Handler for Listening<'_> {
             Ok(path) => path,
             Err(why) => return (Destination::Refuse(why), Verdict::Go),
         };
-        match (envelope.kind, self.shared.sink(envelope.channel)) {
+        match (envelope.kind, self.shared.channels.sink(envelope.channel)) {
             (Kind::Message, Some(sink)) => sink.begin(path, length, origin, limit),
             (Kind::Message | Kind::Request(_), None) => {
                 (Destination::Refuse(Failure::NoResponder), Verdict::Go)

@@ -6,13 +6,13 @@ use std::{
 };
 
 use pysock_proto::{
-    ChannelId, ChannelName, Envelope, Failure, Find, Keypair, Kind, Limits, Name, Party, PeerId,
-    PeerInfo, PublicKey,
+    Envelope, Failure, Find, Keypair, Kind, Limits, Name, Party, PeerId, PeerInfo, PublicKey,
 };
 use tokio::sync::watch;
 
 use super::{
     Ask, AskPeer, Undelivered,
+    channels::Channels,
     finds::{Answer, Finds},
     groups::Groups,
     peers::Book,
@@ -21,9 +21,7 @@ use super::{
 use crate::{
     Error, Sender, Target,
     config::{ClientConfig, Queue, WhenFull},
-    line::Control,
     link::{Budget, C, Clock, Counters},
-    listen::Sink,
     message::{Address, Source},
     outbox::{Author, Body, Outbox, Outgoing, Report},
     reply::{Asked, Outcome, Requests},
@@ -36,21 +34,6 @@ const FAILURES: usize = 64;
 const DIRECTORY: usize = 1024;
 /// Memory for incomplete messages, in bytes, unless a single message may need more.
 const BUDGET: usize = 128 << 20;
-
-/// How far the opening of a channel has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Opening {
-    Asked,
-    Open,
-    Refused(Failure),
-}
-
-pub(super) struct Entry {
-    pub(super) name: ChannelName,
-    /// `None` once nobody can listen any more.
-    pub(super) sink: Option<Sink>,
-    pub(super) opening: watch::Sender<Opening>,
-}
 
 /// How a client is doing.
 #[derive(Clone, Debug)]
@@ -96,7 +79,7 @@ pub(super) struct Shared {
     pub(super) requests: Requests,
     pub(super) finds: Finds,
     pub(super) status: watch::Sender<Status>,
-    channels: Mutex<Vec<Entry>>,
+    pub(super) channels: Channels,
     directory: Mutex<Directory>,
     failures: Mutex<VecDeque<Undelivered>>,
 }
@@ -129,7 +112,7 @@ impl Shared {
             status: watch::Sender::new(Status::Reconnecting("not connected yet".into())),
             pinned: Mutex::new(pinned),
             suites: Suites::new(config.suite, suites),
-            channels: Mutex::default(),
+            channels: Channels::default(),
             finds: Finds::default(),
             directory: Mutex::default(),
             failures: Mutex::default(),
@@ -165,8 +148,7 @@ impl Shared {
         // Under this lock numbers and the connection they belong to change together.
         let mut directory = locked(&self.directory);
         *directory = Directory::default();
-        let channels = locked(&self.channels);
-        self.outbox.restart(channels.iter().map(|entry| Control::OpenChannel(entry.name)));
+        self.channels.all(|asked| self.outbox.restart(asked));
         self.finds.lose();
         self.status.send_replace(Status::Connected);
     }
@@ -184,72 +166,7 @@ impl Shared {
         self.book.end();
         self.groups.end();
         self.lose_connection();
-        for entry in locked(&self.channels).iter_mut() {
-            entry.sink = None;
-            entry.opening.send_replace(Opening::Refused(Failure::NoPeer));
-        }
-    }
-
-    /// Adds a channel and asks the server for it. Numbers and questions stay in step under the lock.
-    pub(super) fn add_channel(
-        &self,
-        name: ChannelName,
-        sink: Sink,
-    ) -> Result<(ChannelId, watch::Receiver<Opening>), Error> {
-        let mut channels = locked(&self.channels);
-        let known = channels.iter_mut().zip(0..=u16::MAX).find(|(entry, _)| {
-            let refused = matches!(*entry.opening.borrow(), Opening::Refused(_));
-            entry.name == name && !refused
-        });
-        if let Some((entry, id)) = known {
-            // It is open still, only nobody has listened.
-            return match entry.sink {
-                Some(_) => Err(Error::ChannelExists(name.as_str().into())),
-                None => {
-                    entry.sink = Some(sink);
-                    Ok((ChannelId(id), entry.opening.subscribe()))
-                }
-            };
-        }
-        let id =
-            u16::try_from(channels.len()).map_err(|_| Error::NoChannel(name.as_str().into()))?;
-        let (opening, opened) = watch::channel(Opening::Asked);
-        channels.push(Entry { name, sink: Some(sink), opening });
-        self.outbox.line.tell(Control::OpenChannel(name));
-        Ok((ChannelId(id), opened))
-    }
-
-    /// The listener of a channel is gone. Sending goes on.
-    pub(super) fn drop_sink(&self, id: ChannelId) {
-        if let Some(entry) = locked(&self.channels).get_mut(usize::from(id.0)) {
-            entry.sink = None;
-        }
-    }
-
-    /// The open channel of that name.
-    pub(super) fn channel(&self, name: &ChannelName) -> Result<ChannelId, Error> {
-        let channels = locked(&self.channels);
-        let at = channels
-            .iter()
-            .rposition(|entry| entry.name == *name && *entry.opening.borrow() == Opening::Open);
-        let id = at.and_then(|at| u16::try_from(at).ok()).map(ChannelId);
-        id.ok_or_else(|| Error::NoChannel(name.as_str().into()))
-    }
-
-    pub(super) fn channel_name(&self, id: ChannelId) -> Option<ChannelName> {
-        locked(&self.channels).get(usize::from(id.0)).map(|entry| entry.name)
-    }
-
-    /// Where the program listens to a channel, if it does.
-    pub(super) fn sink(&self, id: ChannelId) -> Option<Sink> {
-        locked(&self.channels).get(usize::from(id.0))?.sink.clone()
-    }
-
-    pub(super) fn opened(&self, id: ChannelId, result: Result<(), Failure>) {
-        if let Some(entry) = locked(&self.channels).get(usize::from(id.0)) {
-            let opening = result.map_or_else(Opening::Refused, |()| Opening::Open);
-            entry.opening.send_replace(opening);
-        }
+        self.channels.end();
     }
 
     /// Who a source is, as the server has announced it.
@@ -386,7 +303,7 @@ impl Author for Shared {
             }
             Kind::Reply(_) => tracing::debug!(%why, "a reply did not get through"),
             Kind::Message => {
-                let name = self.channel_name(envelope.channel);
+                let name = self.channels.name(envelope.channel);
                 tracing::info!(channel = ?name, to = ?envelope.party, %why, "a message did not get through");
                 self.note_failure(Undelivered { channel: name, to: envelope.party, why });
             }

@@ -118,6 +118,7 @@ impl Sending {
                     conn.answer_find(&mut tx, *query, peer.as_ref())
                 }
                 Control::OpenChannel(name) => conn.open_channel(&mut tx, name).map(drop),
+                Control::LeaveChannel(id) => conn.leave_channel(&mut tx, *id),
                 Control::Find(query, find) => conn.find(&mut tx, *query, find),
                 Control::Consumed { .. } | Control::Stop { .. } => {
                     inward(*control, conn);

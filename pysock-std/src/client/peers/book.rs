@@ -151,6 +151,8 @@ pub(in crate::client) struct Book {
     entries: Mutex<HashMap<PublicKey, Arc<Entry>>>,
     orders: Mutex<VecDeque<Order>>,
     sink: Mutex<Option<Sink>>,
+    /// There will be no further connection.
+    ended: AtomicBool,
     /// Pins of a client without a state file: as long as the program runs.
     pub(super) pins: Mutex<BTreeMap<Name, PublicKey>>,
     pub(super) ask: Option<Arc<AskPeer>>,
@@ -177,6 +179,7 @@ impl Book {
             entries: Mutex::default(),
             orders: Mutex::default(),
             sink: Mutex::default(),
+            ended: AtomicBool::new(false),
             pins: Mutex::default(),
             ask,
             direct,
@@ -249,6 +252,9 @@ impl Book {
 
     pub(super) fn listen(&self, sink: Sink) -> Result<(), Error> {
         let mut listener = locked(&self.sink);
+        if self.ended.load(Ordering::Acquire) {
+            return Err(Error::Disconnected);
+        }
         if listener.as_ref().is_some_and(|sink| !sink.is_closed()) {
             return Err(Error::ChannelExists(self.direct.as_str().into()));
         }
@@ -262,7 +268,11 @@ impl Book {
 
     /// There will be no further connection.
     pub(in crate::client) fn end(&self) {
-        *locked(&self.sink) = None;
+        let mut listener = locked(&self.sink);
+        // Under the lock: whoever listens came before, and hears it, or comes after, and is told.
+        self.ended.store(true, Ordering::Release);
+        *listener = None;
+        drop(listener);
         for entry in self.all() {
             entry.fails(Why::Ended);
             entry.outbox.fail_all(pysock_proto::Failure::NoPeer);

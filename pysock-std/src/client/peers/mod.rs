@@ -154,7 +154,7 @@ impl Client {
     /// nobody listens is thrown away.
     ///
     /// # Errors
-    /// [`Error::ChannelExists`] while there is another listener.
+    /// [`Error::ChannelExists`] while there is another listener; [`Error::Disconnected`] if the client is over.
     pub fn listen_peers(&self) -> Result<PeerListener, Error> {
         let (sink, queue) = listen::reports(self.shared.config.queue_bytes);
         self.shared.book.listen(sink)?;
@@ -165,7 +165,7 @@ impl Client {
     /// grow with their size.
     ///
     /// # Errors
-    /// [`Error::ChannelExists`] while there is another listener.
+    /// [`Error::ChannelExists`] while there is another listener; [`Error::Disconnected`] if the client is over.
     pub fn listen_peer_prefixes(&self) -> Result<PeerPrefixListener, Error> {
         let (sink, queue) = listen::prefixes(self.shared.config.queue_bytes);
         self.shared.book.listen(sink)?;
