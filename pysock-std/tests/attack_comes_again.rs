@@ -12,8 +12,7 @@ use common::{
 };
 use pysock_std::{
     Server,
-    config::WhenFull,
-    proto::{ChannelId, Envelope, Failure, Kind, Limits, Party, SecretKey},
+    proto::{Envelope, Kind, Limits, SecretKey},
 };
 
 async fn again(server: &Server, secret: &SecretKey) -> Raw {
@@ -67,46 +66,4 @@ async fn the_end_of_an_old_connection_fails_no_request_on_the_new_one() {
     new.say(|conn, tx| conn.send(tx, &envelope, b"so")).await.unwrap();
     let reply = within(asking).await.unwrap().unwrap();
     assert_eq!(reply.text().unwrap(), "so");
-}
-
-/// Whoever gives up answering while there is no room for the answer has not answered: the requester hears that.
-#[tokio::test]
-async fn a_reply_given_up_for_want_of_room_is_a_failure_and_not_silence() {
-    let mut config = server_config();
-    (config.queue.bytes, config.queue.full) = (1_024, WhenFull::Block);
-    let server = serve(config).await;
-    let mut up = server.create_channel("test").unwrap();
-    let mut raw = Raw::enter_narrow(server.address(), (random_secret(), "raw")).await;
-    let channel: ChannelId = raw.open("test").await;
-    let kind = Kind::Request(pysock_std::proto::RequestId(7));
-    let request = Envelope { channel, party: Party::Server, kind };
-    raw.say(|conn, tx| conn.send(tx, &request, b"how?")).await.unwrap();
-    let mut asked = within(up.listen()).await.unwrap();
-    // It reads nothing, until its queue is full.
-    let full = async {
-        loop {
-            server.publish("test", vec![0; 60_000]).await.unwrap();
-        }
-    };
-    let until_full = async {
-        while server.clients()[0].waiting < 1_024 {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..1_000 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::select! { () = full => {}, () = until_full => {} }
-    {
-        let reply = asked.reply(vec![1; 60_000]);
-        tokio::pin!(reply);
-        assert!(poll_once(reply.as_mut()).await.is_pending(), "there is room");
-    }
-    let failed = raw.until(|heard| matches!(heard, Heard::Failed(..))).await.unwrap();
-    assert_eq!(failed, Heard::Failed(request, Failure::NoResponder));
-}
-
-/// Polls once.
-async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
-    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx))).await
 }

@@ -12,7 +12,7 @@ use common::{
 use pysock_std::{
     Server,
     config::{Queue, WhenFull},
-    proto::{CloseReason, Limits},
+    proto::{CloseReason, Envelope, Failure, Kind, Limits, Party, PeerId, RequestId},
 };
 
 const PART: usize = 10_000;
@@ -205,4 +205,69 @@ async fn a_slow_program_slows_its_own_connection_and_nothing_is_lost() {
         assert_eq!(message.data()[..4], number.to_le_bytes());
     }
     within(flood).await.unwrap();
+}
+
+/// A server with a queue for one small message, which makes senders wait, and a client that reads nothing: its queue, its
+/// buffers and the kernel's are full. What it has asked `whom` before, and as whom.
+async fn full_queue(server: &Server, asks: &[Party]) -> (Raw, Vec<Envelope>) {
+    let mut raw = Raw::enter_narrow(server.address(), (random_secret(), "sleeper")).await;
+    let channel = raw.open("test").await;
+    let requests = asks.iter().zip(1..).map(|(party, id)| {
+        let kind = Kind::Request(RequestId(id));
+        Envelope { channel, party: *party, kind }
+    });
+    let requests: Vec<_> = requests.collect();
+    for request in &requests {
+        raw.say(|conn, tx| conn.send(tx, request, b"?")).await.unwrap();
+    }
+    let mut sent = 0;
+    let wait = Duration::from_millis(300);
+    while tokio::time::timeout(wait, server.send("test", "sleeper", vec![0; PART])).await.is_ok() {
+        sent += 1;
+        assert!(sent < 10_000, "it never waits");
+    }
+    (raw, requests)
+}
+
+async fn server_with_a_short_queue() -> Server {
+    let mut config = server_config();
+    config.queue = Queue { bytes: 1024, full: WhenFull::Block, patience: Duration::from_secs(5) };
+    serve(config).await
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_beside_a_full_queue_is_answered_with_a_failure() {
+    let server = server_with_a_short_queue().await;
+    let mut up = server.create_channel("test").unwrap();
+    let (mut raw, requests) = full_queue(&server, &[Party::Server; 2]).await;
+    let mut cut_short = within(up.listen()).await.unwrap();
+    // As a `timeout` or a `select!` around it does: the reply has begun to wait.
+    tokio::time::timeout(Duration::ZERO, cut_short.reply("late")).await.unwrap_err();
+    drop(within(up.listen()).await.unwrap());
+    for request in requests {
+        let failed = Heard::Failed(request, Failure::NoResponder);
+        let heard = raw.until(|heard| !matches!(heard, Heard::Message(..) | Heard::Other)).await;
+        assert_eq!(heard, Ok(failed));
+    }
+}
+
+#[tokio::test]
+async fn a_failure_reaches_a_requester_whose_queue_is_full() {
+    let server = server_with_a_short_queue().await;
+    let _up = server.create_channel("test").unwrap();
+    let responder = connect("b", &server).await;
+    let mut asked = responder.create_channel("test").await.unwrap();
+    let (mut raw, requests) = full_queue(&server, &[Party::Peer(PeerId(1)); 2]).await;
+    // One it does not answer, and one it takes away with it.
+    drop(within(asked.listen()).await.unwrap());
+    let taken = within(asked.listen()).await.unwrap();
+    let (mut told, whys) = (vec![], [Failure::NoResponder, Failure::Unknown]);
+    within(responder.close()).await.unwrap();
+    until_connected(&server, 1).await;
+    drop(taken);
+    while told.len() < 2 {
+        told.push(raw.until(|heard| matches!(heard, Heard::Failed(..))).await.unwrap());
+    }
+    let expected = requests.into_iter().zip(whys).map(|(request, why)| Heard::Failed(request, why));
+    assert_eq!(told, expected.collect::<Vec<_>>());
 }

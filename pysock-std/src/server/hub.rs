@@ -75,8 +75,9 @@ impl Session {
         self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Tells its client that something failed, also beside a full queue: whoever waits for a reply may wait for this.
     pub(crate) fn fail(&self, envelope: Envelope, why: Failure) {
-        let _ = self.outbox.try_push(Outgoing::failed(envelope, why));
+        let _ = self.outbox.push_small(Outgoing::failed(envelope, why));
     }
 }
 
