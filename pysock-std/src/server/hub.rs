@@ -36,8 +36,6 @@ use crate::{
 
 /// Channels that one client may open.
 const CHANNELS_PER_CLIENT: u16 = 1024;
-/// Requesters on one client's books before those who have left are looked for.
-const REQUESTERS: usize = 64;
 /// Memory for incomplete messages of all clients together, in bytes, unless a single message may need more.
 const BUDGET: usize = 256 << 20;
 
@@ -295,11 +293,9 @@ impl Hub {
                 match kind {
                     Kind::Message => {}
                     Kind::Request(id) => {
-                        let mut asked = target.asked();
-                        if asked.requesters() >= REQUESTERS {
-                            asked.keep(|slot| tables.sessions.contains_key(&slot));
-                        }
-                        asked.note(session.slot, Open { channel, id, local });
+                        let connected = |slot| tables.sessions.contains_key(&slot);
+                        let open = Open { channel, id, local };
+                        target.asked().note(session.slot, open, connected);
                     }
                     Kind::Reply(id) => {
                         let open = session.asked().answer(target.slot, channel, id);
