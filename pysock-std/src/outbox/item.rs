@@ -63,7 +63,7 @@ impl Report {
             Report::Relay(outbox, envelope) => {
                 if let Some(outbox) = outbox.upgrade() {
                     // A sender that does not even read failures misses them.
-                    let _ = outbox.try_push(Outgoing::failed(*envelope, why));
+                    let _ = outbox.push_small(Outgoing::failed(*envelope, why));
                 }
             }
             Report::Sealer(outbox, peer) => {

@@ -206,6 +206,10 @@ impl Hub {
         tables.channels.drop_slot(session.slot);
         tables.sessions.remove(&session.slot);
         tables.leaving.remove(&(session.peer.id, session.slot));
+        if tables.active(session.peer.id).is_none() {
+            // Whoever comes under a new key each time would leave as many as it likes otherwise.
+            tables.cut_leaving(session.peer.id);
+        }
         tables.part(session);
         let party = Party::Peer(session.peer.id);
         for (requester, open) in session.asked().drain() {
@@ -387,12 +391,17 @@ impl Tables {
     fn replace(&mut self, peer: PeerId, old: Slot) {
         let Some(session) = self.sessions.get(&old) else { return };
         session.outbox.end(CloseReason::Replaced, false);
-        for (_, before) in self.leaving.range((peer, Slot(0))..=(peer, Slot(u32::MAX))) {
-            if let Some(before) = self.sessions.get(before) {
-                before.outbox.cut();
+        self.cut_leaving(peer);
+        self.leaving.insert((peer, old));
+    }
+
+    /// Nobody waits any more for a client to answer the close of connections that it has replaced.
+    fn cut_leaving(&self, peer: PeerId) {
+        for (_, slot) in self.leaving.range((peer, Slot(0))..=(peer, Slot(u32::MAX))) {
+            if let Some(session) = self.sessions.get(slot) {
+                session.outbox.cut();
             }
         }
-        self.leaving.insert((peer, old));
     }
 
     /// With the last client of a server that is closing, its channels end.

@@ -37,7 +37,7 @@ impl Partners {
 
 impl Tables {
     /// The connection that is the active one of `peer`.
-    fn active(&self, peer: PeerId) -> Option<Slot> {
+    pub(super) fn active(&self, peer: PeerId) -> Option<Slot> {
         self.names.get(peer).and_then(Entry::slot)
     }
 
