@@ -4,6 +4,7 @@
 mod program;
 
 use std::{
+    io::Read,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -354,6 +355,26 @@ fn both_ends_end_politely() {
     assert_eq!(server.terminate(), 0);
     c.says("connecting again");
     assert_eq!(c.terminate(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_is_heard_although_nobody_reads_the_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, at) = serve_test(&folder);
+    let args = with(&["listen", "test"], &client("b", "b.yaml", &at));
+    let mut child = pysock(folder.path(), &args).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let stderr = lines(child.stderr.take().unwrap());
+    let mut b = Running { child, stdout: mpsc::channel().1, stderr };
+    b.says("is listening on test");
+    let send = with(&["send", "--channel", "test", "--to", "b", "-"], &client("a", "a.yaml", &at));
+    run_with(folder.path(), &send, Some(vec![b'x'; 1 << 20])).code(0);
+    // It has begun to print what no pipe takes at once.
+    stdout.read_exact(&mut [0]).unwrap();
+    b.signal("-INT");
+    b.stdout = lines(stdout);
+    assert_eq!(b.end(), 0);
 }
 
 #[test]

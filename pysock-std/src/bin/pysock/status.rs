@@ -1,6 +1,10 @@
 //! What a program that stays tells of itself, and when it ends.
 
 use pysock_std::client::Status;
+#[cfg(unix)]
+use tokio::signal::unix;
+#[cfg(windows)]
+use tokio::signal::windows;
 
 use crate::{exit::Stop, print::tell};
 
@@ -14,38 +18,54 @@ pub(crate) fn tell_status(status: &Status) {
     }
 }
 
-/// Ctrl-C, or the polite signal to end.
+/// Ctrl-C, or the polite signal to end. One that comes while the program does something else is kept for the next wait.
 pub(crate) struct Ending {
-    /// Kept, so that one that comes while nobody waits is not lost.
+    /// Made by the first wait: until then Ctrl-C ends the program at once, whatever it asks or tries.
+    interrupt: Option<Interrupt>,
     #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
+    terminate: unix::Signal,
+}
+
+#[cfg(unix)]
+type Interrupt = unix::Signal;
+#[cfg(windows)]
+type Interrupt = windows::CtrlC;
+
+fn interrupt() -> std::io::Result<Interrupt> {
     #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
+    return unix::signal(unix::SignalKind::interrupt());
+    #[cfg(windows)]
+    return windows::ctrl_c();
 }
 
 impl Ending {
     pub(crate) fn new() -> Result<Self, Stop> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let heard = |kind| {
-                signal(kind).map_err(|e| Stop::local(format!("cannot wait for signals: {e}")))
-            };
-            let interrupt = heard(SignalKind::interrupt())?;
-            Ok(Ending { interrupt, terminate: heard(SignalKind::terminate())? })
-        }
-        #[cfg(not(unix))]
-        Ok(Ending {})
+        Ok(Ending {
+            interrupt: None,
+            #[cfg(unix)]
+            terminate: unix::signal(unix::SignalKind::terminate())
+                .map_err(|e| Stop::local(format!("cannot wait for signals: {e}")))?,
+        })
     }
 
     /// Waits until the program is to end.
     pub(crate) async fn wait(&mut self) {
+        if self.interrupt.is_none() {
+            self.interrupt = interrupt().ok();
+        }
+        // What cannot be waited for ends the program by itself.
+        let interrupted = async {
+            match &mut self.interrupt {
+                Some(interrupt) => interrupt.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         #[cfg(unix)]
         tokio::select! {
-            _ = self.interrupt.recv() => {}
+            _ = interrupted => {}
             _ = self.terminate.recv() => {}
         }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
+        #[cfg(windows)]
+        let _ = interrupted.await;
     }
 }
