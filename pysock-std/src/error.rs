@@ -1,7 +1,7 @@
 //! What can go wrong for a program that uses pysock, in sentences that say what to do.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use pysock_proto::{
 use crate::{config::ConfigError, file, state::StateError};
 
 /// Why an operation failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration cannot be used.
@@ -242,6 +242,14 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+}
+
+/// As it is shown: what `main` returns is printed so, and whoever runs a program should read the sentence that says what
+/// to do.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// The fingerprint by which people compare a key.

@@ -112,6 +112,11 @@ impl Line {
         self.lock().pop_front()
     }
 
+    /// Whether a channel is still to be asked for.
+    pub(crate) fn awaits_channel(&self) -> bool {
+        self.lock().iter().any(|control| matches!(control, Control::OpenChannel(_)))
+    }
+
     /// Nobody waits any more for the answer to this question: it is not asked, if it has not been.
     pub(crate) fn withdraw(&self, query: u16) {
         let is_it =

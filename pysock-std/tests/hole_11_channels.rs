@@ -91,3 +91,31 @@ async fn who_asks_a_client_that_is_over_is_told() {
     assert!(matches!(a.listen_peers(), Err(Error::Disconnected)));
     assert!(matches!(a.listen_peer_prefixes(), Err(Error::Disconnected)));
 }
+
+/// More than may be asked for at once: what is queued for the last of them waits until it has been asked for.
+#[tokio::test]
+async fn what_waits_for_a_connection_waits_for_its_channel_too() {
+    const CHANNELS: usize = 20;
+    let server = serve(server_config()).await;
+    let proxy = Proxy::to(server.address()).await;
+    let a = client("a").connect(&proxy.address.to_string()).await.unwrap();
+    let (mut ups, mut channels) = (Vec::new(), Vec::new());
+    for n in 0..CHANNELS {
+        ups.push(server.create_channel(&format!("c{n}")).unwrap());
+        channels.push(a.create_channel(&format!("c{n}")).await.unwrap());
+    }
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    proxy.lead_to(nowhere);
+    let mut status = a.status();
+    status.mark_unchanged();
+    proxy.cut();
+    within(status.wait_for(|status| matches!(status, Status::Reconnecting(_)))).await.unwrap();
+    for (n, channel) in channels.iter().enumerate() {
+        channel.send(n.to_string()).await.unwrap();
+    }
+    proxy.lead_to(server.address());
+    for (n, up) in ups.iter_mut().enumerate() {
+        assert_eq!(within(up.listen()).await.unwrap().text().unwrap(), n.to_string());
+    }
+    assert!(a.failures().is_empty());
+}

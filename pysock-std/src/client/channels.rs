@@ -14,7 +14,7 @@ use std::{
 use pysock_proto::{ChannelId, ChannelName, Failure};
 use tokio::sync::watch;
 
-use super::shared::{Shared, Status};
+use super::shared::Shared;
 use crate::{Error, line::Control, listen::Sink};
 
 /// How long to wait before asking again for a channel that the server had and has not: it may just have begun anew. The
@@ -53,19 +53,33 @@ struct Entry {
     over: bool,
 }
 
+/// What the numbers stand for.
 #[derive(Default)]
-pub(super) struct Channels(Mutex<Vec<Entry>>);
+struct Table {
+    entries: Vec<Entry>,
+    /// There will be no further connection.
+    ended: bool,
+}
+
+impl Table {
+    fn get_mut(&mut self, id: ChannelId) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::from(id.0))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Channels(Mutex<Table>);
 
 impl Channels {
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Calls `restart` with what a new connection has to ask for. Nothing is added meanwhile.
     pub(super) fn all<T>(&self, restart: impl FnOnce(Vec<Control>) -> T) -> T {
-        let channels = self.lock();
-        let mut controls = Vec::with_capacity(channels.len());
-        for (entry, id) in channels.iter().zip(0..=u16::MAX) {
+        let table = self.lock();
+        let mut controls = Vec::with_capacity(table.entries.len());
+        for (entry, id) in table.entries.iter().zip(0..=u16::MAX) {
             controls.push(Control::OpenChannel(entry.name));
             if entry.over {
                 controls.push(Control::LeaveChannel(ChannelId(id)));
@@ -76,7 +90,9 @@ impl Channels {
 
     /// There will be no further connection.
     pub(super) fn end(&self) {
-        for entry in self.lock().iter_mut() {
+        let mut table = self.lock();
+        table.ended = true;
+        for entry in &mut table.entries {
             entry.sink = None;
             entry.opening.send_replace(Opening::Refused(Failure::NoPeer));
         }
@@ -84,26 +100,26 @@ impl Channels {
 
     /// The open channel of that name.
     pub(super) fn find(&self, name: &ChannelName) -> Result<ChannelId, Error> {
-        let channels = self.lock();
+        let table = self.lock();
         let is_it =
             |entry: &&Entry| entry.name == *name && *entry.opening.borrow() == Opening::Open;
-        let entry = channels.iter().rfind(is_it);
+        let entry = table.entries.iter().rfind(is_it);
         entry.map(|entry| entry.number.id()).ok_or_else(|| no_channel(name))
     }
 
     pub(super) fn name(&self, id: ChannelId) -> Option<ChannelName> {
-        self.lock().get(usize::from(id.0)).map(|entry| entry.name)
+        self.lock().entries.get(usize::from(id.0)).map(|entry| entry.name)
     }
 
     /// Where the program listens to a channel, if it does.
     pub(super) fn sink(&self, id: ChannelId) -> Option<Sink> {
-        self.lock().get(usize::from(id.0))?.sink.clone()
+        self.lock().entries.get(usize::from(id.0))?.sink.clone()
     }
 
     /// The listener of a channel is gone. Sending goes on.
     pub(super) fn drop_sink(&self, number: &Number) {
-        let mut channels = self.lock();
-        if let Some(entry) = channels.get_mut(usize::from(number.id().0)) {
+        let mut table = self.lock();
+        if let Some(entry) = table.get_mut(number.id()) {
             entry.sink = None;
         }
     }
@@ -116,12 +132,13 @@ impl Shared {
         name: ChannelName,
         sink: Sink,
     ) -> Result<(Number, watch::Receiver<Opening>), Error> {
-        let mut channels = self.channels.lock();
-        // The status is set first, and the channels are ended under this lock.
-        if matches!(*self.status.borrow(), Status::Ended(_)) {
+        let mut table = self.channels.lock();
+        if table.ended {
             return Err(Error::Disconnected);
         }
-        if let Some(entry) = channels.iter_mut().find(|entry| entry.name == name && !entry.over) {
+        if let Some(entry) =
+            table.entries.iter_mut().find(|entry| entry.name == name && !entry.over)
+        {
             // It is open still, or asked for, only nobody has listened.
             if entry.sink.is_some() {
                 return Err(Error::ChannelExists(name.as_str().into()));
@@ -130,24 +147,24 @@ impl Shared {
             let (number, opened) = (entry.number.clone(), entry.opening.subscribe());
             let is_refused = matches!(*opened.borrow(), Opening::Refused(_));
             if is_refused {
-                self.ask_again(&mut channels, number.id());
+                self.ask_again(&mut table, number.id());
             }
             return Ok((number, opened));
         }
-        let id = u16::try_from(channels.len()).map_err(|_| no_channel(&name))?;
+        let id = u16::try_from(table.entries.len()).map_err(|_| no_channel(&name))?;
         let (opening, opened) = watch::channel(Opening::Asked);
         let number = Number(Arc::new(id.into()));
         let sink = Some(sink);
         let entry = Entry { name, sink, opening, number: number.clone(), again: None, over: false };
-        channels.push(entry);
+        table.entries.push(entry);
         self.outbox.line.tell(Control::OpenChannel(name));
         Ok((number, opened))
     }
 
     /// The server has answered.
     pub(super) fn opened(self: &Arc<Self>, id: ChannelId, result: Result<(), Failure>) {
-        let mut channels = self.channels.lock();
-        let Some(entry) = channels.get_mut(usize::from(id.0)).filter(|entry| !entry.over) else {
+        let mut table = self.channels.lock();
+        let Some(entry) = table.get_mut(id).filter(|entry| !entry.over) else {
             return;
         };
         match (result, entry.again) {
@@ -171,9 +188,9 @@ impl Shared {
     }
 
     /// Asks for a channel under a new number.
-    fn ask_again(&self, channels: &mut Vec<Entry>, id: ChannelId) {
-        let next = u16::try_from(channels.len());
-        let Some(old) = channels.get_mut(usize::from(id.0)).filter(|entry| !entry.over) else {
+    fn ask_again(&self, table: &mut Table, id: ChannelId) {
+        let next = u16::try_from(table.entries.len());
+        let Some(old) = table.get_mut(id).filter(|entry| !entry.over) else {
             return;
         };
         old.over = true;
@@ -183,7 +200,7 @@ impl Shared {
         opening.send_replace(Opening::Asked);
         let (name, number, again) = (old.name, old.number.clone(), old.again);
         number.0.store(next, Ordering::Release);
-        channels.push(Entry { name, sink, opening, number, again, over: false });
+        table.entries.push(Entry { name, sink, opening, number, again, over: false });
         self.outbox.line.tell(Control::OpenChannel(name));
     }
 }
@@ -192,9 +209,9 @@ impl Shared {
 async fn ask_later(shared: Weak<Shared>, id: ChannelId, epoch: u32, wait: Duration) {
     tokio::time::sleep(wait).await;
     if let Some(shared) = shared.upgrade() {
-        let mut channels = shared.channels.lock();
-        if shared.outbox.epoch() == epoch && shared.outbox.ending().is_none() {
-            shared.ask_again(&mut channels, id);
+        let mut table = shared.channels.lock();
+        if shared.outbox.epoch() == epoch && !table.ended {
+            shared.ask_again(&mut table, id);
         }
     }
 }

@@ -77,6 +77,10 @@ impl Sending {
         if self.urgent(conn, tx, outbox) == Filled::Full {
             return Filled::Full;
         }
+        if self.control.is_some() && self.awaits_channel(outbox) {
+            // What a client has queued may be for such a channel, and sent before it would be sent on none.
+            return Filled::All;
+        }
         let mut idle = 0;
         while idle < LANES {
             let Turn { moved, filled } = match self.lane {
@@ -98,6 +102,12 @@ impl Sending {
             idle = if moved { 0 } else { idle + 1 };
         }
         Filled::All
+    }
+
+    /// Whether a channel is still to be asked for, once earlier questions are answered.
+    fn awaits_channel(&self, outbox: &Outbox) -> bool {
+        matches!(self.control.as_deref(), Some(Control::OpenChannel(_)))
+            || outbox.line.awaits_channel()
     }
 
     /// Moves questions and answers. They are few, by the protocol's own limits.
