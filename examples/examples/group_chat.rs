@@ -1,6 +1,6 @@
 //! A chat of three or more in one group, end to end: the server passes on what it cannot read.
 //!
-//! Start a server (`cargo run --example server`, or `pysock server`), then in a terminal each:
+//! Start a server (`cargo run --example server`, or `pysock serve`), then in a terminal each:
 //!
 //! ```text
 //! cargo run --example group_chat bob
@@ -9,13 +9,12 @@
 //! ```
 //!
 //! The first name is one's own. Whoever names others creates the group and invites them; the others wait to be invited,
-//! and join. Then everybody types lines. An empty line, or the end of input, leaves.
+//! and join. Each keeps its key in `NAME.yaml`. Then everybody types lines. An empty line, or the end of input, leaves.
 #![allow(clippy::print_stdout, reason = "it is what this program is for")]
 
 use pysock_std::{
     Client, Error,
     client::groups::{Group, GroupNews},
-    config::{ClientConfig, new_secret_key},
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -27,10 +26,8 @@ async fn main() -> Result<(), Error> {
         return Ok(());
     };
     let others: Vec<String> = names.collect();
-    // A fresh key each time; `Client::from_yaml` would keep one.
-    let config = ClientConfig::new(new_secret_key()?);
     let server = std::env::var("PYSOCK_SERVER").unwrap_or_else(|_| "localhost:1234".into());
-    let client = Client::from_config(config).name(&own)?.connect(&server).await?;
+    let client = Client::from_yaml(format!("{own}.yaml"))?.name(&own)?.connect(&server).await?;
     let group = if others.is_empty() {
         let mut invitations = client.listen_groups()?;
         println!("{own} waits to be invited");

@@ -52,6 +52,7 @@ async fn dialogue(folder: &Path) -> Result<()> {
         Err(other) => return Err(other.into()),
     }
 
+    let suite = shikhar.suite();
     shikhar.close().await?;
     asha.close().await?;
     let left = server.shutdown().await;
@@ -61,9 +62,7 @@ async fn dialogue(folder: &Path) -> Result<()> {
     println!(
         "- Everything behind the first 16 bytes of a connection, between each client and the server:"
     );
-    println!(
-        "  Noise XX on the first visit, XK on the second (X25519, ChaCha20-Poly1305, BLAKE2s)."
-    );
+    println!("  Noise XX on the first visit, XK on the second (X25519, {suite:?}, BLAKE2s).");
     println!(
         "- Clients remember the server's key from the first visit and take no other from then on."
     );

@@ -4,8 +4,15 @@
 //! there, and passes on what clients send each other: messages on channels, which it reads, and sealed units, of
 //! which it sees who, to whom, when and how long.
 //!
-//! `cargo run --example wiretap -- [ADDRESS [UNITS]]` ends after so many units, or with Ctrl-C. Try it with two
-//! `pysock chat --server ADDRESS`.
+//! `cargo run --example wiretap -- [ADDRESS [UNITS]]` ends after so many units, or with Ctrl-C. Try it in three terminals:
+//!
+//! ```text
+//! cargo run --example wiretap -- localhost:1235
+//! pysock listen --name swat --config swat.yaml --server localhost:1235
+//! pysock chat swat localhost:1235 --name shikhar --config shikhar.yaml
+//! ```
+//!
+//! It has another key each time, so that clients which remember the one before refuse it: `pysock forget localhost:1235`.
 #![allow(clippy::print_stdout, reason = "it is what this program is for")]
 
 use std::{

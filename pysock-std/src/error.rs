@@ -207,8 +207,10 @@ pub enum Error {
     /// The channel was created before.
     #[error("the channel {0:?} was created before; there is one listener for each")]
     ChannelExists(String),
-    /// The server does not have the channel.
-    #[error("the server has no channel {0:?}; the server has to create it first")]
+    /// The server does not have the channel, or this client has not opened it.
+    #[error(
+        "there is no channel {0:?}; the server has to create it, and then the client to open it"
+    )]
     NoChannel(String),
     /// A name breaks the rules.
     #[error("{name:?} is no name: {source}")]
@@ -300,7 +302,9 @@ fn replace_remedy(name: &Name, key: &PublicKey, state: Option<&Path>) -> String 
 fn refusal_hint(reason: Refusal) -> &'static str {
     match reason {
         Refusal::NameTaken => "; choose another name, or use the key that owns it",
-        Refusal::KeyHasName => "; connect under that name",
+        Refusal::KeyHasName => {
+            "; connect under that name (`name`), or with another key (another configuration)"
+        }
         Refusal::NotAllowed => "; ask the server's operator to add your public key",
         Refusal::NotInvited => "; ask the server's operator for a `psk`",
         _ if reason.is_temporary() => "; trying again later may help",
@@ -351,6 +355,7 @@ mod tests {
     #[track_caller]
     fn says(error: &Error, texts: &[&str]) {
         let said = error.to_string();
+        assert_eq!(said, format!("{error:?}"), "what `main` returns is printed so");
         for text in texts {
             assert!(said.contains(text), "{text:?} is not in: {said}");
         }

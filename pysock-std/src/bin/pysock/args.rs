@@ -89,8 +89,8 @@ What is marked [end to end] its sender has sealed for this program alone, and ha
 a message on a channel the server says who sent it.
 
 Examples:
-  pysock listen --name kitchen
-  pysock listen test --server example.org:1234 --name kitchen
+  pysock listen --name kitchen --config kitchen.yaml
+  pysock listen test --server example.org:1234 --name kitchen --config kitchen.yaml
   pysock listen test --count 1 --json
   pysock listen --count 1 --raw > photos.tar
   pysock listen test --config answerer.yaml --reply pong")]
