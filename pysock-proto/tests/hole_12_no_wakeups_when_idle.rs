@@ -56,18 +56,22 @@ fn calling_too_early_or_too_often_changes_nothing() {
 fn no_state_has_a_deadline_that_stays_in_the_past() {
     let limits = Limits { idle_secs: 3, ..Limits::SMALL };
     let setup = Setup { client_limits: limits, server_limits: limits, ..Setup::default() };
-    let (client, server) = setup.open();
-    let mut closing = setup.open().0;
-    closing.conn.close(pysock_proto::CloseReason::Done);
-    let mut failed = setup.open().0;
-    assert!(failed.feed(&[0, 0], 2, |_, _| ()).is_err());
-    let opening = [setup.client(), setup.server(), setup.raw_client().1, setup.raw_server().1];
-    let open = [setup.hostile_server().1, client, server, closing, failed];
-    for (state, mut end) in opening.into_iter().chain(open).enumerate() {
-        for room in [true, false] {
+    for room in [true, false] {
+        let (client, server) = setup.open();
+        let mut closing = setup.open().0;
+        closing.conn.close(pysock_proto::CloseReason::Done);
+        let mut failed = setup.open().0;
+        assert!(failed.feed(&[0, 0], 2, |_, _| ()).is_err());
+        let opening = [setup.client(), setup.server(), setup.raw_client().1, setup.raw_server().1];
+        let open = [setup.hostile_server().1, client, server, closing, failed];
+        for (state, mut end) in opening.into_iter().chain(open).enumerate() {
             if !room {
                 end.tx = pysock_proto::TxBuf::new(vec![0; pysock_proto::MIN_TRANSMIT]);
-                while end.conn.send(&mut end.tx.lend(), &sim::to_server(0), b"").is_ok() {}
+                let mut sent = 0;
+                while end.conn.send(&mut end.tx.lend(), &sim::to_server(0), b"").is_ok() {
+                    sent += 1;
+                }
+                assert_eq!(sent > 0, end.conn.is_open(), "state {state}");
             }
             let mut wakes = 0;
             while let Some(at) = end.conn.deadline() {

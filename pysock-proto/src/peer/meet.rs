@@ -12,6 +12,7 @@ use crate::{
     directory::PeerInfo,
     error::{FrameError, PeerError, PeerRefusal},
     id::PeerId,
+    key::PublicKey,
     noise::{Pattern, Role},
     store::Store,
     time::Instant,
@@ -85,7 +86,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         ephemeral: Ephemeral,
         by: Instant,
     ) -> Result<(), PeerError> {
-        let half = self.decided(Undecided::Greeting, greeting.bind)?;
+        let half = self.decided(Undecided::Greeting, &greeting.key, greeting.bind)?;
         if let Stage::Noise(noise) = &mut half.stage {
             noise.supply(ephemeral);
         }
@@ -96,7 +97,7 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 
     /// Says no to a greeting.
     pub fn refuse(&mut self, greeting: Greeting, why: PeerRefusal, env: &Env<'_>) {
-        self.reject(Undecided::Greeting, greeting.bind, why, env);
+        self.reject(Undecided::Greeting, &greeting.key, greeting.bind, why, env);
     }
 
     /// Yes, this key is the right one.
@@ -104,7 +105,9 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
     /// # Errors
     /// [`PeerError::TimedOut`] if the handshake is void by now.
     pub fn accept(&mut self, verify: PeerVerify, env: &Env<'_>) -> Result<(), PeerError> {
-        let half = self.decided(Undecided::Key, verify.bind)?;
+        let (key, bind) = (&verify.key, verify.bind);
+        let at = self.undecided(Undecided::Key, key, bind).ok_or(PeerError::TimedOut)?;
+        let half = self.halves.as_mut_slice().get_mut(at).ok_or(PeerError::TimedOut)?;
         half.undecided = Undecided::Nothing;
         if half.role == Role::Initiator {
             half.due = true;
@@ -115,11 +118,9 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
             return Ok(());
         };
         // The first record is in already.
-        let attempt = half.attempt;
-        let at = self.position(|half| half.attempt == attempt && half.role == Role::Responder);
-        self.install(at.ok_or(PeerError::TimedOut)?, env.now)?;
+        self.install(at, env.now)?;
         let record = Opened { text: &[], gap: 0, first: true };
-        if let Some(peer) = self.get_mut(&verify.key)
+        if let Some(peer) = self.get_mut(key)
             && !peer.arrived(&record, true, first, env.now)
         {
             peer.fail();
@@ -130,33 +131,52 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
 
     /// No, this key is not the right one.
     pub fn deny(&mut self, verify: PeerVerify, why: PeerRefusal, env: &Env<'_>) {
-        self.reject(Undecided::Key, verify.bind, why, env);
+        self.reject(Undecided::Key, &verify.key, verify.bind, why, env);
     }
 
     /// A person has to be asked about a greeting, until `until` at most: the other side is asked for patience.
     pub fn hold_greeting(&mut self, greeting: &Greeting, until: Instant, env: &Env<'_>) {
-        self.hold(Undecided::Greeting, greeting.bind, until, env);
+        self.hold(Undecided::Greeting, &greeting.key, greeting.bind, until, env);
     }
 
     /// A person has to be asked about a key, until `until` at most: the other side is asked for patience.
     pub fn hold_verify(&mut self, verify: &PeerVerify, until: Instant, env: &Env<'_>) {
-        self.hold(Undecided::Key, verify.bind, until, env);
+        self.hold(Undecided::Key, &verify.key, verify.bind, until, env);
     }
 
-    fn hold(&mut self, what: Undecided, bind: [u8; 8], until: Instant, env: &Env<'_>) {
-        let Ok(half) = self.decided(what, bind) else { return };
+    fn hold(
+        &mut self,
+        what: Undecided,
+        key: &PublicKey,
+        bind: [u8; 8],
+        until: Instant,
+        env: &Env<'_>,
+    ) {
+        let Ok(half) = self.decided(what, key, bind) else { return };
         half.deadline = until;
         let (to, name) = (half.peer.id, half.name());
         self.notice(to, step::PATIENCE, name, 0, env.now);
     }
 
-    fn decided(&mut self, what: Undecided, bind: [u8; 8]) -> Result<&mut HalfOpen, PeerError> {
-        let at = self.undecided(what, bind).ok_or(PeerError::TimedOut)?;
+    fn decided(
+        &mut self,
+        what: Undecided,
+        key: &PublicKey,
+        bind: [u8; 8],
+    ) -> Result<&mut HalfOpen, PeerError> {
+        let at = self.undecided(what, key, bind).ok_or(PeerError::TimedOut)?;
         self.halves.as_mut_slice().get_mut(at).ok_or(PeerError::TimedOut)
     }
 
-    fn reject(&mut self, what: Undecided, bind: [u8; 8], why: PeerRefusal, env: &Env<'_>) {
-        let Some(at) = self.undecided(what, bind) else { return };
+    fn reject(
+        &mut self,
+        what: Undecided,
+        key: &PublicKey,
+        bind: [u8; 8],
+        why: PeerRefusal,
+        env: &Env<'_>,
+    ) {
+        let Some(at) = self.undecided(what, key, bind) else { return };
         let Some(half) = self.halves.as_slice().get(at) else { return };
         let (to, name) = (half.peer.id, half.name());
         self.end(at);

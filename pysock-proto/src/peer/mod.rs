@@ -336,9 +336,10 @@ impl<C: Crypto, S: Store<Peer>, H: Store<HalfOpen>> Peers<C, S, H> {
         self.position(|half| half.role == role && half.peer.key == *key)
     }
 
-    /// Where the handshake is that waits for this decision.
-    fn undecided(&self, what: Undecided, bind: [u8; 8]) -> Option<usize> {
-        self.position(|half| half.undecided == what && half.bind == bind)
+    /// Where the handshake is that waits for this decision. A greeting binds to nothing but an ephemeral key, which the
+    /// other side chooses, and two may choose the same: whose it is counts, too.
+    fn undecided(&self, what: Undecided, key: &PublicKey, bind: [u8; 8]) -> Option<usize> {
+        self.position(|half| half.undecided == what && half.peer.key == *key && half.bind == bind)
     }
 
     // One copy of each is enough: 0.3 KiB of flash for the two.

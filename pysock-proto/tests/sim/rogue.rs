@@ -30,6 +30,15 @@ pub fn hello(name: &str, expected: &str) -> Vec<u8> {
     hello
 }
 
+/// XX by the one with the key `own`, with an ephemeral key of its choice.
+pub fn xx_with(own: u8, ephemeral: &[u8; 32]) -> HandshakeState {
+    let params = "Noise_XX_25519_ChaChaPoly_BLAKE2s".parse().unwrap();
+    let builder = Builder::new(params).prologue(b"pysock/1 inner\x01\x01").unwrap();
+    let own = [own; 32];
+    let builder = builder.local_private_key(&own).unwrap();
+    builder.fixed_ephemeral_key_for_testing_only(ephemeral).build_initiator().unwrap()
+}
+
 pub fn noise(pattern: &str, own: u8, other: Option<&PublicKey>, initiator: bool) -> HandshakeState {
     let prologue: &[u8] = match pattern {
         "KK" => b"pysock/1 inner\x01\x03",
